@@ -1,0 +1,1 @@
+"""Tools for developing the provider; nothing here is part of it."""

@@ -1,0 +1,209 @@
+"""Airflow as its users see it: the public REST API."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import requests
+
+from dev.processes import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+FINISHED = frozenset({"success", "failed"})
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task instance."""
+
+    task_id: str
+    map_index: int
+    state: str | None
+    try_number: int
+    start: datetime | None
+    end: datetime | None
+
+    @property
+    def key(self) -> str:
+        return self.task_id if self.map_index < 0 else f"{self.task_id}[{self.map_index}]"
+
+    @classmethod
+    def parse(cls, answer: Mapping[str, Any]) -> Task:
+        return cls(
+            task_id=answer["task_id"],
+            map_index=answer["map_index"],
+            state=answer["state"],
+            try_number=answer["try_number"],
+            start=_moment(answer["start_date"]),
+            end=_moment(answer["end_date"]),
+        )
+
+
+class AirflowAPI:
+    """The calls that a demo and tests need."""
+
+    def __init__(self, base_url: str, *, timeout: float = 30) -> None:
+        self.base_url = base_url
+        self.timeout = timeout
+        self._session = requests.Session()
+        # Neither a proxy nor a .netrc of the developer's comes between us and a server on this machine.
+        self._session.trust_env = False
+
+    def call(self, method: str, path: str, body: object = None, **params: Any) -> Any:  # noqa: ANN401
+        """Call ``/api/v2`` and return the answer's JSON."""
+        if "Authorization" not in self._session.headers:
+            # Any visitor is an administrator, but one with a token.
+            answer = self._session.get(f"{self.base_url}/auth/token", timeout=self.timeout)
+            answer.raise_for_status()
+            self._session.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        answer = self._session.request(
+            method, f"{self.base_url}/api/v2{path}", json=body, params=params, timeout=self.timeout
+        )
+        if not answer.ok:
+            raise requests.HTTPError(
+                f"{method} {path}: {answer.status_code} {answer.text[:2000]}", response=answer
+            )
+        return answer.json() if answer.content else None
+
+    def health(self) -> dict[str, str | None]:
+        """Return the health of each component, or nothing while the API server does not answer."""
+        try:
+            answer = self._session.get(f"{self.base_url}/api/v2/monitor/health", timeout=self.timeout)
+            answer.raise_for_status()
+        except requests.RequestException:
+            return {}
+        return {name: part["status"] for name, part in answer.json().items()}
+
+    def add_connection(self, conn_id: str, connection: Mapping[str, Any]) -> None:
+        """Store a connection given in the JSON of ``AIRFLOW_CONN_...``."""
+        extra = connection.get("extra")
+        body = {**connection, "connection_id": conn_id}
+        if isinstance(extra, dict):
+            body["extra"] = json.dumps(extra)
+        self.call("POST", "/connections", body)
+
+    def wait_for_dag(self, dag_id: str, *, timeout: float = 60) -> None:
+        """Wait until the DAG processor has found the DAG."""
+
+        def found() -> bool:
+            if errors := self.call("GET", "/importErrors")["import_errors"]:
+                raise RuntimeError("\n".join(f"{e['filename']}:\n{e['stack_trace']}" for e in errors))
+            return any(
+                dag["dag_id"] == dag_id
+                for dag in self.call("GET", "/dags", dag_id_pattern=dag_id, exclude_stale=True)["dags"]
+            )
+
+        wait_until(found, f"DAG {dag_id}", timeout=timeout, interval=0.2)
+
+    def unpause(self, dag_id: str) -> None:
+        self.wait_for_dag(dag_id)
+        self.call("PATCH", f"/dags/{dag_id}", {"is_paused": False})
+
+    def pause(self, dag_id: str) -> None:
+        self.call("PATCH", f"/dags/{dag_id}", {"is_paused": True})
+
+    def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None) -> str:
+        """Start a run of a DAG and return the run's id."""
+        body = {"logical_date": None, "conf": dict(conf or {})}
+        run_id: str = self.call("POST", f"/dags/{dag_id}/dagRuns", body)["dag_run_id"]
+        return run_id
+
+    def run_state(self, dag_id: str, run_id: str) -> str:
+        state: str = self.call("GET", f"/dags/{dag_id}/dagRuns/{run_id}")["state"]
+        return state
+
+    def tasks(self, dag_id: str, run_id: str) -> list[Task]:
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances"
+        return [Task.parse(task) for task in self.call("GET", path, limit=1000)["task_instances"]]
+
+    def task_states(self, dag_id: str, run_id: str) -> dict[str, str | None]:
+        """Return the state of each task, mapped ones as ``task[0]``, ``task[1]``..."""
+        return {task.key: task.state for task in self.tasks(dag_id, run_id)}
+
+    def wait_for_run(
+        self,
+        dag_id: str,
+        run_id: str,
+        *,
+        timeout: float = 120,
+        states: Collection[str] = FINISHED,
+        interval: float = 0.2,
+    ) -> str:
+        """Wait until the run is in one of the states, by default its end, and return it."""
+
+        def state() -> str | None:
+            now = self.run_state(dag_id, run_id)
+            return now if now in states else None
+
+        return wait_until(state, f"run {run_id} of {dag_id}", timeout=timeout, interval=interval)
+
+    def wait_for_tasks(
+        self,
+        dag_id: str,
+        run_id: str,
+        condition: Callable[[dict[str, str | None]], object],
+        *,
+        timeout: float = 120,
+        interval: float = 0.2,
+    ) -> dict[str, str | None]:
+        """Wait until the states of the tasks fulfil the condition, and return them."""
+
+        def states() -> dict[str, str | None] | None:
+            now = self.task_states(dag_id, run_id)
+            return now if condition(now) else None
+
+        what = f"the tasks of run {run_id} of {dag_id}"
+        return wait_until(states, what, timeout=timeout, interval=interval)
+
+    def task_log(
+        self, dag_id: str, run_id: str, task_id: str, *, try_number: int = 1, map_index: int = -1
+    ) -> list[str]:
+        """Return the lines of one try of a task."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}"
+        content = self.call("GET", path, full_content=True, map_index=map_index)["content"]
+        return [line if isinstance(line, str) else line["event"] for line in content]
+
+    def xcom(
+        self, dag_id: str, run_id: str, task_id: str, key: str = "return_value", map_index: int = -1
+    ) -> Any:  # noqa: ANN401
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}"
+        return self.call("GET", path, map_index=map_index)["value"]
+
+    def clear(
+        self,
+        dag_id: str,
+        run_id: str,
+        task_ids: Collection[str] | None = None,
+        *,
+        only_failed: bool = False,
+        downstream: bool = True,
+    ) -> None:
+        """Clear tasks of a run, or all, as the dialog of the UI does."""
+        body = {
+            "dry_run": False,
+            "dag_run_id": run_id,
+            "only_failed": only_failed,
+            "include_downstream": downstream,
+            **({} if task_ids is None else {"task_ids": list(task_ids)}),
+        }
+        self.call("POST", f"/dags/{dag_id}/clearTaskInstances", body)
+
+    def set_state(
+        self, dag_id: str, run_id: str, state: str, task_id: str | None = None, *, map_index: int = -1
+    ) -> None:
+        """Mark a task, or without one the whole run, by hand."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}"
+        if task_id is None:
+            self.call("PATCH", path, {"state": state})
+        else:
+            index = "" if map_index < 0 else f"/{map_index}"
+            self.call("PATCH", f"{path}/taskInstances/{task_id}{index}", {"new_state": state})
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
