@@ -1,0 +1,110 @@
+"""Command line: `python -m airflow_mrs.simulator`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+from pathlib import Path
+
+from airflow_mrs.simulator.cluster import RefusedError
+from airflow_mrs.simulator.narrator import tell
+from airflow_mrs.simulator.server import Simulator
+from airflow_mrs.simulator.sso import IDLE_SECONDS
+
+_DESCRIPTION = """\
+Simulate MRS Manager with one cluster, on two TLS ports. The first line on stdout is an Airflow connection, fit for
+AIRFLOW_CONN_MRS_DEFAULT; the lines after it tell what happens to the cluster. GET /simulator/journal on the web port
+returns the same as JSON.
+"""
+
+
+def _service_seconds(text: str) -> tuple[str, float]:
+    service, _, seconds = text.partition("=")
+    return service, float(seconds)
+
+
+def _failure(text: str) -> tuple[str, str]:
+    service, _, action = text.partition(":")
+    if action not in {"stop", "start"}:
+        raise ValueError(text)
+    return service, action
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m airflow_mrs.simulator",
+        description=_DESCRIPTION,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--host", default="127.0.0.1", help="address to listen on")
+    add("--web-port", type=int, default=28443, help="port of the web application; 0 picks a free one")
+    add("--cas-port", type=int, default=20009, help="port of the single sign-on; 0 picks a free one")
+    add("--user", default="admin", help="the one account")
+    add("--password", help="its password; made up if not given")
+    add("--mode", choices=["security", "normal"], default="security", help="normal mode knows no login")
+    add("--ca-cert", type=Path, metavar="FILE", help="write the CA certificate here")
+    add(
+        "--command-seconds",
+        type=float,
+        default=10.0,
+        metavar="S",
+        help="how long a service takes to stop or start",
+    )
+    add(
+        "--service-seconds",
+        type=_service_seconds,
+        action="append",
+        default=[],
+        metavar="SERVICE=S",
+        help="the same for one service; repeatable",
+    )
+    add(
+        "--fail",
+        type=_failure,
+        action="append",
+        default=[],
+        metavar="SERVICE:stop|start",
+        help="let the next stop or start of a service fail half-way; repeatable",
+    )
+    add(
+        "--idle-seconds",
+        type=float,
+        default=IDLE_SECONDS,
+        metavar="S",
+        help="sessions end when idle this long",
+    )
+    add("--answer", choices=["page", "redirect"], default="page", help="what follows a successful login")
+    add("--camel-case", action="store_true", help="spell the answers' keys as older servers do")
+    add("--states", choices=["2x", "3x"], default="3x", help="name states as this version of MRS does")
+    add("--known-as", metavar="HOST", help="name this host in redirects, not the one that was asked")
+    return parser
+
+
+async def _run(simulator: Simulator) -> None:
+    stopping = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    await simulator.run(lambda: print(simulator.connection_json, flush=True), stopping)
+
+
+def main() -> None:
+    """Run the simulator until it is told to end."""
+    parser = _parser()
+    options = vars(parser.parse_args())
+    failures = options.pop("fail")
+    options["service_seconds"] = dict(options["service_seconds"])
+    try:
+        simulator = Simulator(**options)
+        for service, action in failures:
+            simulator.cluster.fail_next(service, action)
+    except (OSError, ValueError, RefusedError) as error:
+        sys.exit(f"{parser.prog}: {error}")
+    simulator.journal.on_entry(tell)
+    asyncio.run(_run(simulator))
+
+
+if __name__ == "__main__":
+    main()

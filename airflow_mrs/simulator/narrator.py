@@ -1,0 +1,33 @@
+"""What happens, told in words."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_mrs.simulator.journal import Entry
+
+_WORDS: dict[str, Callable[[dict[str, object]], str]] = {
+    "login attempted": "{user} sends a password".format_map,
+    "login succeeded": "{user} is logged in".format_map,
+    "login refused": "{user} is not let in: {reason}".format_map,
+    "logout": "logged out".format_map,
+    "account locked": "{user} is locked out".format_map,
+    "state": "{service}: {was} -> {state}".format_map,
+    "command started": "command {command}: {action} {service} (only_self={only_self})".format_map,
+    "command step": "command {command}: {progress} %, {step}".format_map,
+    "command ended": "command {command}: {state} {error}".format_map,
+    "post refused": "refused to {action} {service}: {error}".format_map,
+}
+
+
+def tell(entry: Entry) -> None:
+    """Print one line about an entry of the journal, if there is something to tell."""
+    if (words := _WORDS.get(entry.event)) is None:
+        return
+    details = {name: "somebody" if value is None else value for name, value in entry.details.items()}
+    time = datetime.fromtimestamp(entry.at).astimezone().isoformat(" ", "milliseconds")
+    print(time, words(details).rstrip(), flush=True)

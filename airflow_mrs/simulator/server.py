@@ -1,0 +1,194 @@
+"""The simulator: all parts put together, and its life from start to end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from airflow_mrs.simulator.cas import Answer, Cas
+from airflow_mrs.simulator.certificates import Certificates
+from airflow_mrs.simulator.cluster import Cluster
+from airflow_mrs.simulator.control import Control
+from airflow_mrs.simulator.entrance import Entrance
+from airflow_mrs.simulator.guard import Guard
+from airflow_mrs.simulator.journal import Journal
+from airflow_mrs.simulator.listener import Listener
+from airflow_mrs.simulator.sessions import IdleTable
+from airflow_mrs.simulator.site import Site
+from airflow_mrs.simulator.sso import IDLE_SECONDS, LOCK_SECONDS, SingleSignOn
+from airflow_mrs.simulator.web import Web
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+    from types import TracebackType
+
+    from airflow_mrs.simulator.vocabulary import States
+
+Mode = Literal["security", "normal"]
+
+_TICK_SECONDS = 0.05
+_START_SECONDS = 30
+_ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where to reach a server that listens everywhere
+
+
+class Simulator:
+    """An MRS Manager with one cluster.
+
+    As a context manager it runs in a thread of its own. Ports that are 0 are chosen; `password` is made up if there is
+    none.
+    """
+
+    def __init__(  # noqa: PLR0913
+        self,
+        *,
+        host: str = "127.0.0.1",
+        web_port: int = 0,
+        cas_port: int = 0,
+        user: str = "admin",
+        password: str | None = None,
+        mode: Mode = "security",
+        ca_cert: Path | None = None,
+        command_seconds: float = 1.0,
+        service_seconds: Mapping[str, float] | None = None,
+        first_command_id: int = 1,
+        idle_seconds: float = IDLE_SECONDS,
+        lock_seconds: float = LOCK_SECONDS,
+        answer: Answer = "page",
+        camel_case: bool = False,
+        states: States = "3x",
+        known_as: str | None = None,
+    ) -> None:
+        """Take both ports; nothing listens on them before the start."""
+        self.user = user
+        self.password = password or secrets.token_urlsafe(12)
+        self.mode: Mode = mode
+        self.journal = Journal()
+        self.cluster = Cluster(
+            self.journal.record,
+            security=mode == "security",
+            command_seconds=command_seconds,
+            service_seconds=service_seconds,
+            first_command_id=first_command_id,
+        )
+        self.sso = SingleSignOn(
+            self.journal.record, user, self.password, idle_seconds=idle_seconds, lock_seconds=lock_seconds
+        )
+        self.sessions: IdleTable[str] = IdleTable("", idle_seconds)
+        self.host = _ANY_HOST.get(host, host)
+        self._certificates = Certificates(self.host)
+        self._ca_cert = ca_cert
+        if ca_cert is not None:
+            ca_cert.write_text(self.ca_pem, encoding="ascii")
+        self._web_listener = Listener(host, web_port)
+        try:
+            self._cas_listener = Listener(host, cas_port)
+        except OSError:
+            self._web_listener.release()
+            raise
+        site = Site(self.web_port, self.cas_port, known_as)
+        web = Web(self.cluster, self.journal, states=states, camel_case=camel_case)
+        guarded = Guard(
+            web.app(*Control(self.journal).routes()),
+            site,
+            self.sessions,
+            self.sso if mode == "security" else None,
+            self.journal.record,
+        )
+        self._web_app = Entrance(guarded, self.journal)
+        self._cas_app = Entrance(Cas(self.sso, self.sessions, answer).app(), self.journal)
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping: asyncio.Event | None = None
+
+    @property
+    def web_port(self) -> int:
+        """The port of the web application."""
+        return self._web_listener.port
+
+    @property
+    def cas_port(self) -> int:
+        """The port of the single sign-on."""
+        return self._cas_listener.port
+
+    @property
+    def ca_pem(self) -> str:
+        """The certificate of the authority that both ports' certificates come from."""
+        return self._certificates.ca_pem
+
+    @property
+    def connection(self) -> dict[str, Any]:
+        """The Airflow connection to this Manager."""
+        extra: dict[str, Any] = {"ca_cert": str(self._ca_cert.resolve()) if self._ca_cert else self.ca_pem}
+        connection = {"conn_type": "mrs", "host": self.host, "port": self.web_port}
+        if self.mode == "normal":
+            return {**connection, "extra": {"auth": "none", **extra}}
+        extra = {"auth": "cas", "cas_port": self.cas_port, **extra}
+        return {**connection, "login": self.user, "password": self.password, "extra": extra}
+
+    @property
+    def connection_json(self) -> str:
+        """The Airflow connection on one line, as an environment variable takes it."""
+        return json.dumps(self.connection)
+
+    async def run(self, on_ready: Callable[[], None], stopping: asyncio.Event) -> None:
+        """Serve until `stopping` is set."""
+        try:
+            await self._open()
+            on_ready()
+            ticking = asyncio.create_task(self._tick())
+            await stopping.wait()
+            ticking.cancel()
+            await self._close()
+        finally:
+            self._web_listener.release()
+            self._cas_listener.release()
+
+    def __enter__(self) -> Self:
+        ready = threading.Event()
+        failures: list[BaseException] = []
+
+        async def serve() -> None:
+            self._loop = asyncio.get_running_loop()
+            self._stopping = asyncio.Event()
+            await self.run(ready.set, self._stopping)
+
+        def target() -> None:
+            try:
+                asyncio.run(serve())
+            except BaseException as error:  # noqa: BLE001 - the thread that started this one gets it
+                failures.append(error)
+            finally:
+                ready.set()
+
+        self._thread = threading.Thread(target=target, name="mrs-simulator", daemon=True)
+        self._thread.start()
+        ready.wait(_START_SECONDS)
+        if failures:
+            raise failures[0]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._loop is not None and self._stopping is not None and self._thread is not None:
+            self._loop.call_soon_threadsafe(self._stopping.set)
+            self._thread.join()
+
+    async def _open(self) -> None:
+        context, connected = self._certificates.context, self.journal.count_connection
+        await self._web_listener.open(self._web_app, context, partial(connected, "web"))
+        await self._cas_listener.open(self._cas_app, context, partial(connected, "cas"))
+
+    async def _close(self) -> None:
+        await asyncio.gather(self._web_listener.close(), self._cas_listener.close())
+
+    async def _tick(self) -> None:
+        """Let things be noted in the journal when they happen, not only when somebody looks."""
+        while True:
+            self.cluster.advance()
+            await asyncio.sleep(_TICK_SECONDS)
