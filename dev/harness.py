@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 
 import sqlalchemy
 
-from dev.processes import Process, free_port, stop_all, wait_until
+from dev.processes import Process, free_port, stop_all, undisturbed, wait_until
 from dev.rest import AirflowAPI
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Airflow:
     more, ``triggerer-2`` and so on. What earlier runs left in the same home is removed.
     """
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         home: Path,
         dags: Path | Sequence[Path],
@@ -111,8 +111,13 @@ class Airflow:
             self._start(name)
         self.wait_until_healthy()
 
-    def stop(self) -> None:
-        stop_all(self.components.values())
+    def stop(self, grace: float = 8) -> None:
+        """Stop everything; tasks have the grace period to come to their end."""
+        api_server = self.components[API_SERVER]
+        with undisturbed():
+            # What is still running wants to tell the API server how it ended.
+            stop_all((c for c in self.components.values() if c is not api_server), grace)
+            api_server.stop()
 
     def start_component(self, name: str) -> None:
         self._start(name)
@@ -219,7 +224,7 @@ class Airflow:
 
     def _reported_for_work(self, name: str) -> bool:
         if name == API_SERVER:
-            return bool(self.api.health())
+            return self.api.answers()
         kind, before = _kind(name), self._last_job_before[name]
         jobs = self.rows(
             "SELECT id FROM job WHERE job_type = :type AND state = 'running' AND id > :before",

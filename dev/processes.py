@@ -91,9 +91,10 @@ class Process:
         _send(self.family(), number)
 
     def ask_to_stop(self) -> None:
-        self.wanted = False
-        if self._popen is not None:
+        """Send SIGTERM, once: Airflow takes a second one for impatience and drops what it is doing."""
+        if self.wanted and self._popen is not None:
             self._popen.terminate()
+        self.wanted = False
 
     def stop(self, grace: float = 10) -> None:
         """End it politely, and after the grace period by force."""
@@ -124,14 +125,13 @@ class Process:
 
 
 def stop_all(processes: Iterable[Process], grace: float = 10) -> None:
-    """Stop many at a time, undisturbed by another Ctrl-C."""
+    """Stop many at a time."""
     processes = list(processes)
-    with undisturbed():
-        for process in processes:
-            process.ask_to_stop()
-        deadline = time.monotonic() + grace
-        for process in processes:
-            process.stop(grace=max(0.0, deadline - time.monotonic()))
+    for process in processes:
+        process.ask_to_stop()
+    deadline = time.monotonic() + grace
+    for process in processes:
+        process.stop(grace=max(0.0, deadline - time.monotonic()))
 
 
 @contextmanager

@@ -70,14 +70,20 @@ class AirflowAPI:
             )
         return answer.json() if answer.content else None
 
-    def health(self) -> dict[str, str | None]:
-        """Return the health of each component, or nothing while the API server does not answer."""
+    def answers(self) -> bool:
+        """Tell whether the API server is there, for users and for tasks."""
         try:
-            answer = self._session.get(f"{self.base_url}/api/v2/monitor/health", timeout=self.timeout)
-            answer.raise_for_status()
-        except requests.RequestException:
-            return {}
-        return {name: part["status"] for name, part in answer.json().items()}
+            # The first request to the tasks' side takes seconds: let it be this one, not that of a task.
+            return all(
+                self._session.get(f"{self.base_url}{path}", timeout=self.timeout).ok
+                for path in ("/api/v2/version", "/execution/health")
+            )
+        except requests.ConnectionError:
+            return False
+
+    def health(self) -> dict[str, str | None]:
+        """Return the health of each component as Airflow sees it."""
+        return {name: part["status"] for name, part in self.call("GET", "/monitor/health").items()}
 
     def add_connection(self, conn_id: str, connection: Mapping[str, Any]) -> None:
         """Store a connection given in the JSON of ``AIRFLOW_CONN_...``."""
