@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
-
-
-class ConnectionType(TypedDict):
-    """A connection type and the hook that answers for it."""
-
-    hook_class_name: str
-
 
 def get_provider_info() -> dict[str, object]:
     """Return the provider's metadata, as Airflow's ``provider_info.schema.json`` wants it."""
+    integration = "MRS Manager"
     return {
         "package-name": "airflow-provider-mrs",
-        "name": "MRS Manager",
-        "description": "Stop and start the services of a Huawei Cloud MRS cluster through MRS Manager.",
+        "name": integration,
+        "description": "Stop and start the services of a big-data cluster through MRS Manager.",
+        "integrations": [
+            {
+                "integration-name": integration,
+                "external-doc-url": "https://support.huaweicloud.com/intl/en-us/mrs/index.html",
+                "tags": ["service"],
+            }
+        ],
+        "hooks": [{"integration-name": integration, "python-modules": ["airflow_mrs.hooks.mrs_manager"]}],
+        "operators": [{"integration-name": integration, "python-modules": ["airflow_mrs.operators.service"]}],
+        "sensors": [{"integration-name": integration, "python-modules": ["airflow_mrs.sensors.command"]}],
+        "triggers": [{"integration-name": integration, "python-modules": ["airflow_mrs.triggers.command"]}],
+        "connection-types": [
+            {
+                "connection-type": "mrs",
+                "hook-class-name": "airflow_mrs.hooks.mrs_manager.MRSManagerHook",
+                "hook-name": integration,
+            }
+        ],
     }

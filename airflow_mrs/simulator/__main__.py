@@ -8,7 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
-from airflow_mrs.simulator.cluster import RefusedError
+from airflow_mrs.simulator.cluster import Refused
 from airflow_mrs.simulator.narrator import tell
 from airflow_mrs.simulator.server import Simulator
 from airflow_mrs.simulator.sso import IDLE_SECONDS
@@ -100,7 +100,7 @@ def main() -> None:
         simulator = Simulator(**options)
         for service, action in failures:
             simulator.cluster.fail_next(service, action)
-    except (OSError, ValueError, RefusedError) as error:
+    except (OSError, ValueError, Refused) as error:
         sys.exit(f"{parser.prog}: {error}")
     simulator.journal.on_entry(tell)
     asyncio.run(_run(simulator))

@@ -89,7 +89,7 @@ _STUCK = {Action.STOP: State.FAILED_TO_STOP, Action.START: State.FAILED_TO_START
 _SETTLED = {State.STOPPING: State.STOPPED, State.STARTING: State.STARTED}
 
 
-class RefusedError(Exception):
+class Refused(Exception):
     """Manager does not do what it was asked for: the error code and text of its answer."""
 
     def __init__(self, code: int, text: str) -> None:
@@ -220,7 +220,7 @@ class Cluster:
         with self._lock:
             self.advance()
             if command_id not in self._commands:
-                raise RefusedError(Code.NO_SUCH_COMMAND, f"The command {command_id} does not exist.")
+                raise Refused(Code.NO_SUCH_COMMAND, f"The command {command_id} does not exist.")
             return replace(self._commands[command_id])
 
     @property
@@ -330,7 +330,7 @@ class Cluster:
 
     def _service(self, name: str) -> Service:
         if name not in self._services:
-            raise RefusedError(Code.NO_SUCH_SERVICE, f"The service {name} does not exist.")
+            raise Refused(Code.NO_SUCH_SERVICE, f"The service {name} does not exist.")
         return self._services[name]
 
     def _missing(self, service: Service) -> list[str]:
@@ -339,7 +339,7 @@ class Cluster:
     def _ready(self) -> None:
         self.advance()
         if self._running is not None:
-            raise RefusedError(
+            raise Refused(
                 Code.COMMAND_RUNNING,
                 f"Another command is running: {self._running.id} ({self._running.action} {self._running.service}).",
             )

@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from airflow_mrs.simulator import pages
-from airflow_mrs.simulator.cluster import Action, Code, RefusedError
+from airflow_mrs.simulator.cluster import Action, Code, Refused
 from airflow_mrs.simulator.envelope import Envelope
 from airflow_mrs.simulator.guard import LOGIN_CHECK, LOGOUT
 from airflow_mrs.simulator.metrics import MetricsQuery
@@ -62,14 +62,14 @@ class Web:
                 Route("/web/v1/monitor/metrics_info", self._metrics),
                 *more,
             ],
-            exception_handlers={HTTPException: _error_page, RefusedError: self._refuse},
+            exception_handlers={HTTPException: _error_page, Refused: self._refuse},
         )
 
     async def _login_check(self, _: Request) -> Response:
         return self._envelope(modify_pwd=False, exist_cluster=True, remind_pwd=False, ref_URL="", token="")
 
     async def _logout(self, _: Request) -> Response:
-        raise RefusedError(Code.NORMAL_MODE, "There is nobody to log out in normal mode.")
+        raise Refused(Code.NORMAL_MODE, "There is nobody to log out in normal mode.")
 
     async def _clusters(self, _: Request) -> Response:
         cluster = {
@@ -104,7 +104,7 @@ class Web:
         move = self._cluster.stop if action is Action.STOP else self._cluster.start
         try:
             command = move(name, only_self=only_self)
-        except RefusedError as refused:
+        except Refused as refused:
             self._journal.record("post refused", service=name, action=action, error=refused.text)
             raise
         return self._accept(command)
@@ -150,10 +150,10 @@ class Web:
     def _check_cluster(self, request: Request) -> None:
         cluster_id = _integer(request, "cluster_id")
         if cluster_id != self._cluster.id:
-            raise RefusedError(Code.NO_SUCH_CLUSTER, f"The cluster {cluster_id} does not exist.")
+            raise Refused(Code.NO_SUCH_CLUSTER, f"The cluster {cluster_id} does not exist.")
 
     async def _refuse(self, _: Request, error: Exception) -> Response:
-        assert isinstance(error, RefusedError)  # noqa: S101 - tells the type checker what Starlette knows
+        assert isinstance(error, Refused)  # noqa: S101 - tells the type checker what Starlette knows
         return self._envelope(state="FAILED", error_code=error.code, error_description=error.text)
 
 

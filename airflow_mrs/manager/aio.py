@@ -1,0 +1,259 @@
+"""The asynchronous driver of the protocol, by aiohttp, and the clients that a process shares."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import time
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+from weakref import WeakKeyDictionary
+
+import aiohttp
+from yarl import URL
+
+from airflow_mrs.manager.errors import AnswerLost, BadAnswer, MRSError, Unreachable
+from airflow_mrs.manager.message import Flow, Request, Response
+from airflow_mrs.manager.session import LogIn, Session
+from airflow_mrs.manager.steps import Ask, Logger, Pause, Procedure, Remember, Say, Seen
+from airflow_mrs.manager.transport import (
+    MOST_BYTES,
+    certificate_refused,
+    find_cause,
+    make_tls_context,
+    reason,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from airflow_mrs.manager.protocol import Call
+    from airflow_mrs.manager.settings import Settings
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+_MOST_CONNECTIONS = 8
+_LINGER = 30.0
+_LOGOUT_TIMEOUT = 5.0
+
+
+class AsyncClient:
+    """
+    A session with Manager for any number of tasks of one event loop.
+
+    :param settings: where Manager is and how to get in.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._session = Session(settings)
+        self._login_lock = asyncio.Lock()
+        self._opening = asyncio.Lock()
+        self._http: aiohttp.ClientSession | None = None
+        self._reads: dict[str, tuple[float, asyncio.Task[Any]]] = {}
+
+    async def call(self, call: Call[T]) -> T:
+        """
+        Carry out a call, with a login where one is needed.
+
+        :param call: the call.
+        :return: what it reads from the answer.
+        :raises MRSError: see :mod:`airflow_mrs.manager.errors`.
+        """
+        exchange = self._session.exchange(call)
+        try:
+            step = next(exchange)
+            while True:
+                try:
+                    if isinstance(step, LogIn):
+                        await self._log_in(step)
+                        response = None
+                    else:
+                        response = await self._send(step)
+                except MRSError as error:
+                    step = exchange.throw(error)
+                else:
+                    step = exchange.send(response)
+        except StopIteration as stop:
+            return cast("T", stop.value)
+
+    async def read(self, call: Call[T], *, max_age: float) -> T:
+        """
+        Carry out a call that changes nothing, or share the answer that somebody else just got.
+
+        :param call: a GET.
+        :param max_age: seconds that such an answer may be old.
+        :return: what the call reads.
+        :raises MRSError: as :meth:`call`, to everybody who shares.
+        """
+        key, now = f"{call}{call.query}", time.monotonic()
+        begun, task = self._reads.get(key, (-max_age, None))
+        if task is None or (task.done() and now - begun >= max_age):
+            task = asyncio.create_task(self.call(call))
+            self._reads[key] = (now, task)
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+            self._drop_old_reads(now)
+        return cast("T", await asyncio.shield(task))
+
+    async def run(self, procedure: Procedure[T], logger: Logger, *, max_age: float) -> T:
+        """
+        Carry out a procedure of many calls, none of which changes anything.
+
+        :param procedure: see :mod:`airflow_mrs.manager.waiting`.
+        :param logger: where the procedure's lines go.
+        :param max_age: seconds that an answer may be old which somebody else got.
+        :return: what the procedure returns.
+        :raises MRSError: whatever the procedure raises.
+        """
+        try:
+            step = next(procedure)
+            while True:
+                seen = Seen(time.time())
+                match step:
+                    case Ask(call):
+                        seen = await self._see(call, max_age)
+                    case Say(level, text):
+                        logger.log(level, "%s", text)
+                    case Pause(seconds):
+                        await asyncio.sleep(seconds)
+                        seen = Seen(time.time())
+                    case Remember():
+                        raise TypeError("nothing is sent from here, so there is nothing to remember")
+                step = procedure.send(seen)
+        except StopIteration as stop:
+            return cast("T", stop.value)
+
+    async def _see(self, call: Call[Any], max_age: float) -> Seen:
+        try:
+            value = await self.read(call, max_age=max_age)
+        except MRSError as error:
+            return Seen(time.time(), error=error)
+        return Seen(time.time(), value)
+
+    async def close(self) -> None:
+        """Log out, as far as Manager lets us, and close the connections."""
+        for _, task in self._reads.values():
+            task.cancel()
+        self._reads.clear()
+        if self._http is not None:
+            with suppress(MRSError):
+                timeout = min(_LOGOUT_TIMEOUT, self.settings.timeout)
+                await self._converse(self._session.log_out(), timeout=timeout)
+            await self._http.close()
+
+    def _drop_old_reads(self, now: float) -> None:
+        for key, (begun, task) in list(self._reads.items()):
+            if task.done() and now - begun > 2 * _LINGER:
+                del self._reads[key]
+
+    async def _log_in(self, step: LogIn) -> None:
+        async with self._login_lock:
+            if self._session.generation != step.generation:
+                return
+            if step.generation:
+                log.info("%s: the session was lost, logging in again", self.settings)
+            if warning := await self._converse(self._session.log_in()):
+                log.warning("%s", warning)
+
+    async def _converse(self, flow: Flow[T], timeout: float | None = None) -> T:  # noqa: ASYNC109 - of each request
+        try:
+            request = next(flow)
+            while True:
+                try:
+                    response = await self._send(request, timeout)
+                except MRSError as error:
+                    request = flow.throw(error)
+                else:
+                    request = flow.send(response)
+        except StopIteration as stop:
+            return cast("T", stop.value)
+
+    async def _send(self, request: Request, timeout: float | None = None) -> Response:  # noqa: ASYNC109
+        http = await self._open()
+        try:
+            async with http.request(
+                request.method,
+                URL(request.url, encoded=True),
+                headers=request.headers,
+                data=request.body,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=timeout or self.settings.timeout),
+            ) as answer:
+                body = b""
+                async for chunk in answer.content.iter_any():
+                    body += chunk
+                    if len(body) > MOST_BYTES:
+                        raise BadAnswer(f"an answer of more than {MOST_BYTES} bytes")
+                return Response(answer.status, tuple(answer.headers.items()), body)
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise self._fault(error) from None
+
+    async def _open(self) -> aiohttp.ClientSession:
+        async with self._opening:
+            if self._http is None:
+                context = await asyncio.to_thread(make_tls_context, self.settings)
+                self._http = aiohttp.ClientSession(
+                    connector=aiohttp.TCPConnector(ssl=context, limit=_MOST_CONNECTIONS),
+                    cookie_jar=aiohttp.DummyCookieJar(),
+                    trust_env=False,
+                )
+            return self._http
+
+    def _fault(self, error: Exception) -> MRSError:
+        certificate = find_cause(error, ssl.SSLCertVerificationError)
+        if isinstance(certificate, ssl.SSLCertVerificationError):
+            return certificate_refused(self.settings, certificate)
+        if isinstance(error, aiohttp.ClientConnectorError):
+            return Unreachable(f"no connection: {reason(error)}")
+        return AnswerLost(f"no answer: {reason(error)}")
+
+
+class _Shared:
+    """A client, how many use it, and the task that closes it a while after the last one left."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.client = AsyncClient(settings)
+        self.users = 0
+        self.closing: asyncio.Task[None] | None = None
+
+
+_shared: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Settings, _Shared]] = WeakKeyDictionary()
+
+
+@asynccontextmanager
+async def shared_client(settings: Settings) -> AsyncIterator[AsyncClient]:
+    """
+    Borrow the client that everybody in this event loop shares who has the same settings.
+
+    It is closed a while after the last one left: the next stop of a maintenance window comes in a second.
+
+    :param settings: where Manager is and how to get in.
+    :return: the client, for the duration of the block.
+    """
+    clients = _shared.setdefault(asyncio.get_running_loop(), {})
+    shared = clients.setdefault(settings, _Shared(settings))
+    shared.users += 1
+    if shared.closing is not None:
+        shared.closing.cancel()
+        shared.closing = None
+    try:
+        yield shared.client
+    finally:
+        shared.users -= 1
+        if not shared.users:
+            shared.closing = asyncio.create_task(_close_after_linger(clients, shared))
+
+
+async def _close_after_linger(clients: dict[Settings, _Shared], shared: _Shared) -> None:
+    try:
+        await asyncio.sleep(_LINGER)
+    except asyncio.CancelledError:
+        if shared.users:  # somebody came back
+            raise
+    # Either the time is over or the loop is ending.
+    if clients.get(shared.client.settings) is shared:
+        del clients[shared.client.settings]
+    await shared.client.close()

@@ -1,0 +1,238 @@
+"""The blocking driver of the protocol, by requests."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import time
+from contextlib import suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from airflow_mrs.manager.errors import AnswerLost, BadAnswer, MRSError, Unreachable
+from airflow_mrs.manager.message import Flow, Request, Response
+from airflow_mrs.manager.session import LogIn, Session, login_locks
+from airflow_mrs.manager.steps import Ask, Logger, OutOfPatience, Pause, Procedure, Remember, Say, Seen
+from airflow_mrs.manager.transport import (
+    MOST_BYTES,
+    RedactTickets,
+    certificate_refused,
+    find_cause,
+    make_tls_context,
+    reason,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_mrs.manager.protocol import Call
+    from airflow_mrs.manager.settings import Settings
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+logging.getLogger("urllib3.connectionpool").addFilter(RedactTickets())
+
+_CHUNK = 64 * 1024
+_LOGOUT_TIMEOUT = 5.0
+
+
+@dataclass(slots=True)
+class _Sending:
+    """One request under way: until when, and whether any of it has left."""
+
+    deadline: float
+    begun: bool = False
+
+    def remaining(self) -> float:
+        remaining = self.deadline - time.monotonic()
+        if remaining <= 0:
+            raise TimeoutError
+        return remaining
+
+
+_sending: ContextVar[_Sending] = ContextVar("_sending")
+
+
+class _BoundedSocket(ssl.SSLSocket):
+    """
+    Bounds a whole request in time, where requests bounds the gap between two bytes.
+
+    It also sees when the first byte of a request leaves, the moment after which nobody knows what was accepted.
+    """
+
+    def sendall(self, data: Any, flags: int = 0) -> None:  # noqa: ANN401 - as the base class has it
+        sending = _sending.get()
+        self.settimeout(sending.remaining())
+        sending.begun = True
+        super().sendall(data, flags)
+
+    def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:  # noqa: ANN401
+        self.settimeout(_sending.get().remaining())
+        return super().recv_into(buffer, nbytes, flags)
+
+
+class _BoundedContext(ssl.SSLContext):
+    sslsocket_class = _BoundedSocket
+
+
+class _Adapter(HTTPAdapter):
+    """Uses the connection's own TLS context, with nothing added to it from requests or the environment."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+        super().__init__(max_retries=0)
+
+    def cert_verify(self, *args: object, **kwargs: object) -> None:
+        """Leave the verification to the context."""
+
+    def build_connection_pool_key_attributes(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        """Choose the pool by the context alone."""
+        host_params, _ = super().build_connection_pool_key_attributes(*args, **kwargs)
+        return host_params, {"ssl_context": self._context}
+
+
+class Client:
+    """
+    A session with Manager for one thread.
+
+    :param settings: where Manager is and how to get in.
+    :raises InvalidArgument: when ``ca_cert`` can't be read.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._session = Session(settings)
+        self._adapter = _Adapter(make_tls_context(settings, _BoundedContext))
+
+    def call(self, call: Call[T]) -> T:
+        """
+        Carry out a call, with a login where one is needed.
+
+        :param call: the call.
+        :return: what it reads from the answer.
+        :raises MRSError: see :mod:`airflow_mrs.manager.errors`.
+        """
+        exchange = self._session.exchange(call)
+        try:
+            step = next(exchange)
+            while True:
+                try:
+                    if isinstance(step, LogIn):
+                        self._log_in(step)
+                        response = None
+                    else:
+                        response = self._send(step)
+                except MRSError as error:
+                    step = exchange.throw(error)
+                else:
+                    step = exchange.send(response)
+        except StopIteration as stop:
+            return cast("T", stop.value)
+
+    def run(
+        self,
+        procedure: Procedure[T],
+        logger: Logger,
+        *,
+        remember: Callable[[dict[str, str | int]], None] = lambda _: None,
+        until: float = float("inf"),
+    ) -> T:
+        """
+        Carry out a procedure of many calls.
+
+        :param procedure: see :mod:`airflow_mrs.manager.submission` and :mod:`airflow_mrs.manager.waiting`.
+        :param logger: where the procedure's lines go.
+        :param remember: keeps a note for a later try.
+        :param until: the time, in seconds since the epoch, beyond which it must not pause.
+        :return: what the procedure returns.
+        :raises OutOfPatience: when it wants to pause beyond that time.
+        :raises MRSError: whatever the procedure raises.
+        """
+        try:
+            step = next(procedure)
+            while True:
+                seen = Seen(time.time())
+                match step:
+                    case Ask(call):
+                        seen = self._see(call)
+                    case Say(level, text):
+                        logger.log(level, "%s", text)
+                    case Remember(note):
+                        remember(note)
+                    case Pause(seconds):
+                        if seen.now + seconds > until:
+                            raise OutOfPatience
+                        time.sleep(seconds)
+                        seen = Seen(time.time())
+                step = procedure.send(seen)
+        except StopIteration as stop:
+            return cast("T", stop.value)
+
+    def _see(self, call: Call[Any]) -> Seen:
+        try:
+            value = self.call(call)
+        except MRSError as error:
+            return Seen(time.time(), error=error)
+        return Seen(time.time(), value)
+
+    def close(self) -> None:
+        """Log out, as far as Manager lets us, and close the connections."""
+        with suppress(MRSError):
+            self._converse(self._session.log_out(), timeout=min(_LOGOUT_TIMEOUT, self.settings.timeout))
+        self._adapter.close()
+
+    def _log_in(self, step: LogIn) -> None:
+        with login_locks[self.settings]:
+            if self._session.generation != step.generation:
+                return
+            if step.generation:
+                log.info("%s: the session was lost, logging in again", self.settings)
+            if warning := self._converse(self._session.log_in()):
+                log.warning("%s", warning)
+
+    def _converse(self, flow: Flow[T], timeout: float | None = None) -> T:
+        try:
+            request = next(flow)
+            while True:
+                try:
+                    response = self._send(request, timeout)
+                except MRSError as error:
+                    request = flow.throw(error)
+                else:
+                    request = flow.send(response)
+        except StopIteration as stop:
+            return cast("T", stop.value)
+
+    def _send(self, request: Request, timeout: float | None = None) -> Response:
+        timeout = timeout or self.settings.timeout
+        sending = _Sending(time.monotonic() + timeout)
+        token = _sending.set(sending)
+        prepared = requests.Request(
+            request.method, request.url, dict(request.headers), data=request.body
+        ).prepare()
+        try:
+            with self._adapter.send(prepared, stream=True, timeout=timeout) as answer:
+                body = b""
+                for chunk in answer.iter_content(_CHUNK):
+                    body += chunk
+                    if len(body) > MOST_BYTES:
+                        raise BadAnswer(f"an answer of more than {MOST_BYTES} bytes")
+                headers = tuple(answer.raw.headers.items())
+                return Response(answer.status_code, headers, body)
+        except (requests.RequestException, OSError) as error:
+            raise self._fault(error, begun=sending.begun) from None
+        finally:
+            _sending.reset(token)
+
+    def _fault(self, error: Exception, *, begun: bool) -> MRSError:
+        certificate = find_cause(error, ssl.SSLCertVerificationError)
+        if isinstance(certificate, ssl.SSLCertVerificationError):
+            return certificate_refused(self.settings, certificate)
+        if begun:
+            return AnswerLost(f"no answer: {reason(error)}")
+        return Unreachable(f"no connection: {reason(error)}")

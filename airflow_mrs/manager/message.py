@@ -1,0 +1,55 @@
+"""A request and a response, as plain values: all that the protocol and its drivers exchange."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """
+    A request to be sent as it is: without following redirects, without cookies of the sender's own.
+
+    ``headers`` and ``body`` carry cookies and credentials, so neither is shown.
+    """
+
+    method: str
+    url: str
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes | None = None
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {self.url.partition('?')[0]}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A response, read to its end."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status}>"
+
+    def header(self, name: str) -> str | None:
+        """Return the first value of a header, whatever its case."""
+        return next((value for key, value in self.headers if key.lower() == name.lower()), None)
+
+    @property
+    def text(self) -> str:
+        """The body as text. A page in a wrong or unknown encoding is still a page."""
+        _, _, charset = (self.header("Content-Type") or "").lower().partition("charset=")
+        try:
+            return self.body.decode(charset.split(";")[0].strip(" \"'") or "utf-8", errors="replace")
+        except (LookupError, ValueError):
+            return self.body.decode("utf-8", errors="replace")
+
+
+Flow = Generator[Request, Response, T]
+"""A conversation: yields requests, is sent their responses, returns what came of it."""

@@ -1,0 +1,273 @@
+"""Stopping once: how a stop or a start is sent so that it is never sent twice and never forgotten."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from airflow_mrs.manager import protocol
+from airflow_mrs.manager.errors import (
+    AnswerLost,
+    BadAnswer,
+    MRSError,
+    RequestRefused,
+    SessionLost,
+    StateUndecided,
+    Unreachable,
+    WaitTimedOut,
+)
+from airflow_mrs.manager.model import NO_COMMAND, Command, CommandState, ServiceState
+from airflow_mrs.manager.steps import Ask, Procedure, Remember, Say
+from airflow_mrs.manager.waiting import CONTRADICTING_POLLS, PASSING, Contact, look, settle
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow_mrs.manager.change import ServiceChange
+
+T = TypeVar("T")
+
+_TRIES = 3
+_SENDS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """
+    What a submission led to.
+
+    :param command_id: the command to wait for; None where none is known.
+    :param over: whether the service is where it should be, with nothing to wait for.
+    """
+
+    command_id: int | None = None
+    over: bool = False
+
+
+class Note:
+    """
+    What one try leaves for the next: *submitting*, then *submitted*, then *done*.
+
+    It is about one change; under another one (somebody edited the DAG in between) it says nothing.
+    """
+
+    def __init__(self, change: ServiceChange) -> None:
+        self._about: dict[str, str | int] = {
+            "action": str(change.action),
+            "service_name": change.service_name,
+            "cluster_id": change.cluster_id,
+        }
+
+    def submitting(self) -> dict[str, str | int]:
+        """Say that the request is about to leave."""
+        return {**self._about, "phase": "submitting"}
+
+    def submitted(self, command_id: int) -> dict[str, str | int]:
+        """Say which command it became."""
+        return {**self._about, "phase": "submitted", "command_id": command_id}
+
+    def done(self) -> dict[str, str | int]:
+        """Say that there is nothing to find out any more: all is over, or nothing was accepted."""
+        return {**self._about, "phase": "done"}
+
+    def read(self, content: object) -> tuple[str, int | None]:
+        """Return the phase that a kept note tells of, and the command; ``("", None)`` where it tells nothing."""
+        if not isinstance(content, dict) or any(
+            content.get(key) != value for key, value in self._about.items()
+        ):
+            return "", None
+        command_id = content.get("command_id")
+        return str(content.get("phase")), command_id if isinstance(command_id, int) else None
+
+
+def submit(
+    contact: Contact, change: ServiceChange, kept: Mapping[str, object] | None
+) -> Procedure[Submitted]:
+    """
+    Begin a change of a service, or find out that it has begun, or that there is nothing to do.
+
+    :param contact: asks Manager.
+    :param change: the stop or the start.
+    :param kept: the note that an earlier try left, if there is one.
+    :return: what there is to wait for.
+    :raises RequestRefused: when Manager answers that it does not do it.
+    :raises StateUndecided: when nobody can tell whether the request was accepted.
+    :raises Unreachable: when nothing could be sent.
+    """
+    note = Note(change)
+    phase, command_id = note.read(kept)
+    doubtful = phase == "submitting"
+    if phase == "submitted" and command_id is not None:
+        resumed = yield from _resume(contact, change, command_id)
+        if resumed is not None:
+            return resumed
+    for _ in range(_SENDS):
+        if doubtful:
+            yield Say(
+                logging.WARNING, f"{contact.name}: it is not known whether the request was accepted; looking"
+            )
+            found = yield from _find_out(contact, change)
+        else:
+            found = yield from _look_before(contact, change)
+        if found is not None:
+            return found
+        yield Remember(note.submitting())
+        try:
+            command = yield from _send(contact, change)
+        except AnswerLost as error:
+            yield Say(logging.WARNING, f"{contact.name}: the answer to the request was lost: {error}")
+            doubtful = True
+            continue
+        except MRSError:
+            yield Remember(note.done())
+            raise
+        return (yield from _accepted(contact, change, note, command))
+    found = yield from _find_out(contact, change)
+    if found is not None:
+        return found
+    raise StateUndecided(
+        f"{contact.name}: the answer to the request was lost twice, and {change.service_name} shows no sign of it. "
+        "Have a look at Manager before trying again."
+    )
+
+
+def _resume(contact: Contact, change: ServiceChange, command_id: int) -> Procedure[Submitted | None]:
+    """Decide about a command that an earlier try sent; None where there is reason to send afresh."""
+    try:
+        command = yield from _ask_briefly(contact, protocol.get_command(command_id))
+    except RequestRefused:
+        command = Command(command_id, CommandState.FAILED, "")
+    if command.state not in {CommandState.COMPLETE, CommandState.FAILED}:
+        yield Say(
+            logging.INFO, f"{contact.name}: command {command_id} of an earlier try is running, waiting for it"
+        )
+        return Submitted(command_id)
+    if command.state is CommandState.FAILED and command.has_run:
+        yield Say(
+            logging.INFO,
+            f"{contact.name}: command {command_id} of an earlier try failed with {command.failure}",
+        )
+        return None
+    service = yield from look(contact, change)
+    state = service.state if service else ServiceState.UNKNOWN
+    if state is change.target or (state is ServiceState.UNKNOWN and command.state is CommandState.COMPLETE):
+        yield Say(logging.INFO, f"{contact.name}: command {command_id} of an earlier try has done it")
+        return Submitted(command_id, over=True)
+    if command.state is CommandState.FAILED:  # without a trace of a run: Manager may have forgotten it
+        return (yield from _find_out(contact, change))
+    return None
+
+
+def _look_before(contact: Contact, change: ServiceChange) -> Procedure[Submitted | None]:
+    """Read the state before anything is sent; None where the request is to be sent."""
+    opposite = ServiceState.UP if change.target is ServiceState.DOWN else ServiceState.DOWN
+    settling = False
+    while True:
+        try:
+            service = yield from _ask_briefly(contact, change.look())
+        except (RequestRefused, BadAnswer) as error:
+            if isinstance(error, BadAnswer) and error.gateway:
+                raise Unreachable(f"{contact.name}: Manager is away, nothing was sent: {error}") from None
+            yield Say(
+                logging.WARNING, f"{contact.name}: the state of {change.service_name} can't be read: {error}"
+            )
+            return None
+        except AnswerLost as error:
+            raise Unreachable(f"{contact.name}: Manager does not answer, nothing was sent: {error}") from None
+        if service.state is change.target:
+            yield Say(logging.INFO, f"{contact.name}: {change.service_name} is already {service.word!r}")
+            return Submitted(over=True)
+        if service.state is change.on_the_way:
+            yield Say(
+                logging.INFO,
+                f"{contact.name}: {change.service_name} is already {service.word!r}, waiting for it",
+            )
+            return Submitted()
+        if service.state in {opposite, ServiceState.UNKNOWN}:
+            return None
+        if not settling:
+            settling = True
+            yield Say(
+                logging.INFO,
+                f"{contact.name}: {change.service_name} is {service.word!r}, letting that settle first",
+            )
+        if contact.time_is_over:
+            raise WaitTimedOut(
+                f"{contact.name}: {change.service_name} is {service.word!r} and did not settle in time. Nothing was sent."
+            )
+        yield from contact.pause()
+
+
+def _find_out(contact: Contact, change: ServiceChange) -> Procedure[Submitted | None]:
+    """
+    Find out by the service's state whether a request was accepted; None where it clearly was not.
+
+    :raises StateUndecided: where the state does not tell.
+    """
+    untouched = 0
+    word = ""
+    for _ in range(2 * CONTRADICTING_POLLS):
+        service = yield from look(contact, change)
+        state, word = (service.state, service.word) if service else (ServiceState.UNKNOWN, "")
+        if state in {change.target, change.on_the_way}:
+            yield Say(
+                logging.INFO,
+                f"{contact.name}: it was accepted, {change.service_name} is {word!r}; watching its state",
+            )
+            return Submitted(over=state is change.target)
+        untouched = 0 if state is ServiceState.UNKNOWN else untouched + 1
+        if untouched >= CONTRADICTING_POLLS:
+            yield Say(logging.INFO, f"{contact.name}: it was not accepted, {change.service_name} is {word!r}")
+            return None
+        yield from contact.pause()
+    raise StateUndecided(
+        f"{contact.name}: it is not known whether Manager accepted the request, since its answer was lost and the "
+        f"state of {change.service_name} is {word or 'unknown'!r}. Have a look at Manager; a further try begins with "
+        "the service's state."
+    )
+
+
+def _send(contact: Contact, change: ServiceChange) -> Procedure[Command]:
+    """Send the request; a connection that does not come about is tried again, since nothing left by it."""
+    for tries_left in reversed(range(_TRIES)):
+        seen = yield Ask(change.send())
+        contact.now = seen.now
+        if seen.error is None:
+            break
+        if not (isinstance(seen.error, Unreachable | SessionLost) and tries_left):
+            raise seen.error
+        yield Say(logging.WARNING, f"{contact.name}: nothing was sent, trying again: {seen.error}")
+        yield from contact.pause()
+    command: Command = seen.value
+    protocol.require_accepted(command, contact.name)
+    return command
+
+
+def _accepted(contact: Contact, change: ServiceChange, note: Note, command: Command) -> Procedure[Submitted]:
+    if command.id == NO_COMMAND:
+        yield Say(
+            logging.INFO,
+            f"{contact.name}: Manager answered {command.word or 'nothing'}, without a command id",
+        )
+        if command.state is not CommandState.COMPLETE:
+            return Submitted()
+        yield from settle(contact, change, taken_at_its_word=True)
+        return Submitted(over=True)
+    yield Say(logging.INFO, f"{contact.name}: Manager began command {command.id}")
+    yield Remember(note.submitted(command.id))
+    return Submitted(command.id)
+
+
+def _ask_briefly(contact: Contact, call: protocol.Call[T]) -> Procedure[T]:
+    """Ask three times at most: before anything is sent, a task that fails can simply be retried."""
+    for tries_left in reversed(range(_TRIES)):
+        seen = yield Ask(call)
+        contact.now = seen.now
+        if seen.error is None:
+            break
+        if not (isinstance(seen.error, PASSING) and tries_left):
+            raise seen.error
+        yield Say(logging.WARNING, f"{contact.name}: no answer from Manager, asking again: {seen.error}")
+        yield from contact.pause()
+    return cast("T", seen.value)

@@ -1,0 +1,296 @@
+"""When is a command over? Polling, outages and the service's own state, without I/O and without a clock."""
+
+from __future__ import annotations
+
+import logging
+import random
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from airflow_mrs.manager import protocol
+from airflow_mrs.manager.errors import (
+    AnswerLost,
+    BadAnswer,
+    CommandFailed,
+    ContactLost,
+    RequestRefused,
+    SessionLost,
+    StateContradicts,
+    StateUndecided,
+    Unreachable,
+    WaitTimedOut,
+)
+from airflow_mrs.manager.model import Command, CommandState, Service, ServiceState
+from airflow_mrs.manager.steps import Ask, Pause, Procedure, Say
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_mrs.manager.change import ServiceChange
+    from airflow_mrs.manager.protocol import Call
+
+T = TypeVar("T")
+
+LONGEST_OUTAGE = 600.0
+"""Seconds without one good answer after which a wait gives up: a switchover takes up to five minutes."""
+
+CONTRADICTING_POLLS = 5
+"""So many polls in a row must contradict a command before they count."""
+
+UNDECIDED_POLLS = 12
+"""So many polls in a row must leave the state open, where only it can decide, before a wait gives up."""
+
+_REFUSED_POLLS = 3
+_LONGEST_BACKOFF = 60.0
+
+PASSING = (AnswerLost, Unreachable, SessionLost)
+"""The errors that can pass by themselves."""
+
+
+@dataclass(slots=True)
+class Contact:
+    """
+    Asks Manager again and again, through outages.
+
+    :param name: what messages begin with: connection, service, command.
+    :param poll_interval: seconds between two polls.
+    :param deadline: when to give up, in seconds since the epoch.
+    :param now: the time, in seconds since the epoch; it moves on with every answer.
+    :param jitter: a random number from 0 to 1, so that many waits don't come back at the same moment.
+    """
+
+    name: str
+    poll_interval: float
+    deadline: float
+    now: float
+    jitter: Callable[[], float] = random.random
+    _polls: int = field(default=0, init=False)
+
+    @property
+    def time_is_over(self) -> bool:
+        """Whether the deadline has passed."""
+        return self.now >= self.deadline
+
+    def ask(self, call: Call[T]) -> Procedure[T]:
+        """
+        Carry out a call that changes nothing, until there is an answer.
+
+        :param call: a GET.
+        :return: what it reads.
+        :raises ContactLost: at the deadline, or after ten minutes without an answer.
+        :raises MRSError: at once, for whatever does not pass by itself.
+        """
+        since, failures = self.now, 0
+        while True:
+            seen = yield Ask(call)
+            self.now = seen.now
+            if seen.error is None:
+                if failures:
+                    yield Say(
+                        logging.INFO, f"{self.name}: Manager answers again after {self.now - since:.0f} s"
+                    )
+                return cast("T", seen.value)
+            if not isinstance(seen.error, PASSING):
+                raise seen.error
+            if not failures:
+                yield Say(logging.WARNING, f"{self.name}: no answer from Manager, asking on: {seen.error}")
+            failures += 1
+            if self.time_is_over or self.now - since >= LONGEST_OUTAGE:
+                raise ContactLost(
+                    f"{self.name}: Manager has not answered for {self.now - since:.0f} s, last with {seen.error}. A "
+                    "command that runs goes on in Manager."
+                )
+            yield from self._pause(self._backoff(failures, seen.error), until=since + LONGEST_OUTAGE)
+
+    def pause(self) -> Procedure[None]:
+        """Wait for the time of the next poll. The first ones come faster: many a command is over at once."""
+        yield from self._pause(min(self.poll_interval, 2.0**self._polls))
+        self._polls += 1
+
+    def _pause(self, seconds: float, until: float = float("inf")) -> Procedure[None]:
+        seen = yield Pause(max(0.0, min(seconds, self.deadline - self.now, until - self.now)))
+        self.now = seen.now
+
+    def _backoff(self, failures: int, error: Exception) -> float:
+        longest = max(self.poll_interval, _LONGEST_BACKOFF)
+        backoff = min(self.poll_interval * 2.0 ** min(failures - 1, 16), longest) * (0.5 + self.jitter() / 2)
+        asked = error.retry_after if isinstance(error, BadAnswer) else None
+        return max(backoff, asked or 0.0)
+
+
+def wait_for_command(contact: Contact, command_id: int) -> Procedure[Command]:
+    """
+    Wait for a command, and take its COMPLETE and FAILED at their word.
+
+    :param contact: asks Manager.
+    :param command_id: the command.
+    :return: the command as it ended, COMPLETE.
+    :raises CommandFailed: when it failed.
+    :raises WaitTimedOut: when the time is over; the command goes on.
+    :raises ContactLost: when Manager gives no answer for too long.
+    """
+    command = yield from _follow(contact, command_id)
+    if command.state is CommandState.FAILED:
+        raise _failed(contact, command)
+    return command
+
+
+def poll_command(contact: Contact, command_id: int) -> Procedure[Command]:
+    """
+    Ask for a command once, if Manager answers.
+
+    :param contact: asks Manager.
+    :param command_id: the command.
+    :return: the command, over or not.
+    :raises CommandFailed: when it failed.
+    :raises ContactLost: when Manager gives no answer for too long.
+    """
+    command = yield from _ask_for_command(contact, command_id)
+    if command.state is CommandState.FAILED:
+        raise _failed(contact, command)
+    return command
+
+
+def wait_for_change(contact: Contact, change: ServiceChange, command_id: int | None) -> Procedure[None]:
+    """
+    Wait until a service has been stopped or started.
+
+    :param contact: asks Manager.
+    :param change: the stop or the start.
+    :param command_id: its command; None where nobody knows it, so that only the service's state can tell.
+    :raises CommandFailed: when the command failed.
+    :raises StateContradicts: when the service is clearly not where it should be.
+    :raises StateUndecided: when only the service's state could tell, and it does not.
+    :raises WaitTimedOut: when the time is over; the command goes on.
+    :raises ContactLost: when Manager gives no answer for too long.
+    """
+    if command_id is None:
+        yield from settle(contact, change, taken_at_its_word=False)
+        return
+    try:
+        command = yield from _follow(contact, command_id)
+    except RequestRefused as error:
+        yield Say(
+            logging.WARNING,
+            f"{contact.name}: Manager says nothing of the command ({error}); watching the service",
+        )
+        yield from settle(contact, change, taken_at_its_word=False)
+        return
+    if command.state is CommandState.COMPLETE:
+        yield from settle(contact, change, taken_at_its_word=True)
+    elif command.has_run:
+        raise _failed(contact, command)
+    else:
+        yield Say(
+            logging.WARNING,
+            f"{contact.name}: FAILED without a trace of a run ({command.failure}); Manager may have forgotten the "
+            "command, so the service's state decides",
+        )
+        try:
+            yield from settle(contact, change, taken_at_its_word=False)
+        except StateContradicts:
+            raise _failed(contact, command) from None
+        except StateUndecided as error:
+            raise StateUndecided(f"{error} The command itself: {command.failure}.") from None
+
+
+def _follow(contact: Contact, command_id: int) -> Procedure[Command]:
+    """Poll a command to its end. Logs what changes, not every poll."""
+    last: Command | None = None
+    warned = False
+    while True:
+        command = yield from _ask_for_command(contact, command_id)
+        if command.state in {CommandState.COMPLETE, CommandState.FAILED}:
+            return command
+        if command.state is CommandState.UNKNOWN and not warned:
+            warned = True
+            yield Say(logging.WARNING, f"{contact.name}: state {command.word!r} is not known, polling on")
+        if last is None or (command.word, command.progress, command.steps) != (
+            last.word,
+            last.progress,
+            last.steps,
+        ):
+            step = f", {command.steps[-1].name}" if command.steps else ""
+            yield Say(
+                logging.INFO, f"{contact.name}: {command.word or 'no state'}, {command.progress}%{step}"
+            )
+        last = command
+        if contact.time_is_over:
+            raise WaitTimedOut(
+                f"{contact.name}: the time for the wait is over; last state {command.word or 'none'}, progress "
+                f"{command.progress}%. The command goes on in Manager."
+            )
+        yield from contact.pause()
+
+
+def _ask_for_command(contact: Contact, command_id: int) -> Procedure[Command]:
+    """Ask for a command; a refusal must be repeated to count, since right after a switchover much is refused."""
+    for tries_left in reversed(range(_REFUSED_POLLS)):
+        try:
+            return (yield from contact.ask(protocol.get_command(command_id)))
+        except RequestRefused:
+            if not tries_left or contact.time_is_over:
+                raise
+            yield from contact.pause()
+    raise AssertionError("the last try returns or raises")
+
+
+def settle(contact: Contact, change: ServiceChange, *, taken_at_its_word: bool) -> Procedure[None]:
+    """
+    Watch a service until it is in the target state.
+
+    :param contact: asks Manager.
+    :param change: names the service and where it should get to.
+    :param taken_at_its_word: whether Manager has reported COMPLETE: then a state that tells nothing will do.
+    :raises StateContradicts: when the service is clearly not where it should be.
+    :raises StateUndecided: when the state tells nothing, and only it could.
+    :raises WaitTimedOut: when the time is over.
+    """
+    contradicting = undecided = 0
+    last: ServiceState | None = None
+    while True:
+        service = yield from look(contact, change)
+        state = service.state if service else ServiceState.UNKNOWN
+        word = (service.word if service else "") or "unknown"
+        if state is change.target or (state is ServiceState.UNKNOWN and taken_at_its_word):
+            return
+        contradicting = 0 if state in {change.on_the_way, ServiceState.UNKNOWN} else contradicting + 1
+        undecided = undecided + 1 if state is ServiceState.UNKNOWN else 0
+        if contradicting >= CONTRADICTING_POLLS:
+            said = (
+                "Manager reported the command COMPLETE, but"
+                if taken_at_its_word
+                else "no command seems to run, and"
+            )
+            raise StateContradicts(f"{contact.name}: {said} {change.service_name} is still {word!r}.")
+        if undecided >= UNDECIDED_POLLS:
+            raise StateUndecided(
+                f"{contact.name}: only the state of {change.service_name} could tell how this went, and it is {word!r}."
+            )
+        if state is not last:
+            yield Say(logging.INFO, f"{contact.name}: {change.service_name} is {word!r}")
+        last = state
+        if contact.time_is_over:
+            raise WaitTimedOut(
+                f"{contact.name}: the time for the wait is over; {change.service_name} is {word!r}. What runs in "
+                "Manager goes on."
+            )
+        yield from contact.pause()
+
+
+def look(contact: Contact, change: ServiceChange) -> Procedure[Service | None]:
+    """
+    Read the state of a service.
+
+    :param contact: asks Manager.
+    :param change: names the service.
+    :return: the service; None where Manager refuses to tell.
+    """
+    try:
+        return (yield from contact.ask(change.look()))
+    except RequestRefused:
+        return None
+
+
+def _failed(contact: Contact, command: Command) -> CommandFailed:
+    return CommandFailed(f"{contact.name}: failed with {command.failure}.", command)

@@ -1,0 +1,54 @@
+"""Where a task keeps the note for its next try: Airflow's ``task_state_store``, from 3.3 on."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_mrs.manager.steps import Logger
+
+_KEY = "mrs_command"
+
+
+class NoteKeeper:
+    """
+    Keeps a note under one key of the task's store. Below Airflow 3.3 there is none, and nothing is kept.
+
+    :param context: Airflow's context.
+    :param log: where a note that could not be kept is named.
+    """
+
+    def __init__(self, context: Context, log: Logger) -> None:
+        self._store: Any = context.get("task_state_store")
+        self._log = log
+
+    def kept(self) -> Mapping[str, object] | None:
+        """
+        Return the note of an earlier try.
+
+        :return: the note; None where there is none.
+        :raises Exception: when Airflow's API server can't be reached: nothing has been sent yet.
+        """
+        return None if self._store is None else self._store.get(_KEY)
+
+    def keep(self, note: Mapping[str, str | int]) -> None:
+        """
+        Keep a note in place of the one before.
+
+        :param note: what to keep.
+        :raises Exception: when a request is about to leave and the note of it can't be kept. Later notes are
+            dispensable: without them the next try decides by the service's state.
+        """
+        if self._store is None:
+            return
+        try:
+            self._store.set(_KEY, dict(note))
+        except Exception as error:
+            if note["phase"] == "submitting":
+                raise
+            self._log.log(logging.WARNING, "The note %r could not be kept: %s", note, type(error).__name__)
