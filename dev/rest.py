@@ -54,7 +54,7 @@ class AirflowAPI:
         # Neither a proxy nor a .netrc of the developer's comes between us and a server on this machine.
         self._session.trust_env = False
 
-    def call(self, method: str, path: str, body: object = None, **params: Any) -> Any:  # noqa: ANN401
+    def call(self, method: str, path: str, body: Any = None, **params: Any) -> Any:  # noqa: ANN401
         """Call ``/api/v2`` and return the answer's JSON."""
         if "Authorization" not in self._session.headers:
             # Any visitor is an administrator, but one with a token.

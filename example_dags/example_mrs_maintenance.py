@@ -4,7 +4,7 @@ A nightly maintenance window: stop HBase, back its directory up while nothing wr
 HBase comes back when the backup fails and when the stop fails half-way, and the run is red when the stop, the
 backup or the start failed. Three things make it so:
 
-- ``start`` is a *teardown*, so that it runs however the tasks before it ended;
+- ``start_hbase`` is a *teardown*, so that it runs however the tasks before it ended;
 - a teardown runs only if one of its setups succeeded. A stop that fails half-way did not, and yet HBase may be
   down: so ``open_window`` is a setup too, and that one has always succeeded;
 - a run takes its colour from its last tasks alone, so ``close_window`` looks at all the others.
@@ -12,27 +12,21 @@ backup or the start failed. Three things make it so:
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from datetime import timedelta
 
+import pendulum
 from airflow.providers.standard.operators.bash import BashOperator
-from airflow.sdk import DAG, task
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_mrs.operators.service import MRSStartServiceOperator, MRSStopServiceOperator
 
-if TYPE_CHECKING:
-    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
-
-
-@task
-def open_window() -> None:
-    """Say that from here on HBase is to be brought back."""
-
 
 @task(retries=0)
-def close_window(*, ti: RuntimeTaskInstance) -> None:
+def close_window() -> None:
     """Fail unless every task of the window succeeded."""
+    ti = get_current_context()["ti"]
     window = ["stop_hbase", "back_up_hbase", "start_hbase"]
     states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id], task_ids=window)[ti.run_id]
     failed = {task_id: states.get(task_id) for task_id in window if states.get(task_id) != "success"}
@@ -44,22 +38,22 @@ with DAG(
     "example_mrs_maintenance",
     description="Nightly offline backup of HBase",
     schedule="0 1 * * *",
-    start_date=datetime(2026, 1, 1),
+    start_date=pendulum.datetime(2026, 1, 1, tz="Europe/Berlin"),
     catchup=False,
     max_active_runs=1,
     default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
     tags=["example", "mrs"],
 ):
-    opened = open_window()
-    stop = MRSStopServiceOperator(task_id="stop_hbase", service_name="HBase")
-    work = BashOperator(
+    open_window = EmptyOperator(task_id="open_window")
+    stop_hbase = MRSStopServiceOperator(task_id="stop_hbase", service_name="HBase")
+    back_up_hbase = BashOperator(
         task_id="back_up_hbase",
         # Take the first echo out, and it is what the vendor's manual does.
         bash_command="echo hadoop distcp /hbase /backup/hbase-{{ dag_run.run_after | ds_nodash }}",
     )
-    start = MRSStartServiceOperator(task_id="start_hbase", service_name="HBase")
+    start_hbase = MRSStartServiceOperator(task_id="start_hbase", service_name="HBase")
     closed = close_window()
 
-    opened >> stop >> work >> start >> closed
-    for teardown in (start, closed):
-        teardown.as_teardown(setups=[opened, stop], on_failure_fail_dagrun=True)
+    open_window >> stop_hbase >> back_up_hbase >> start_hbase >> closed
+    for teardown in (start_hbase, closed):
+        teardown.as_teardown(setups=[open_window, stop_hbase], on_failure_fail_dagrun=True)

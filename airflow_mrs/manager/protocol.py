@@ -236,7 +236,7 @@ def check_cluster_id(cluster_id: int | str) -> int:
     return number
 
 
-def check_command_id(command_id: int | str) -> int:
+def check_command_id(command_id: object) -> int:
     """
     Return a command id as a number, also from its text. 0 is a possible one.
 

@@ -19,7 +19,7 @@ from airflow_mrs.manager.steps import OutOfPatience
 from airflow_mrs.manager.submission import Note, submit
 from airflow_mrs.manager.waiting import Contact, wait_for_change
 from airflow_mrs.notes import NoteKeeper
-from airflow_mrs.triggers.command import MRSCommandTrigger
+from airflow_mrs.triggers.command import SHORTEST_DEFERRAL, TRIGGER_GRACE, MRSCommandTrigger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,11 +28,6 @@ if TYPE_CHECKING:
 
 PATIENCE = 4.0
 """Seconds that a worker polls before it defers: many a command is over at once."""
-
-SHORTEST_DEFERRAL = 10.0
-"""Seconds before which no trigger fires; see ``MRSCommandTrigger.not_before``."""
-
-_TRIGGER_GRACE = 120.0
 
 
 class _ServiceOperator(BaseOperator):
@@ -179,8 +174,7 @@ class _ServiceOperator(BaseOperator):
                 not_before=now + SHORTEST_DEFERRAL,
             ),
             method_name="execute_complete",
-            # The trigger keeps the deadline; this is for the time when no triggerer runs.
-            timeout=timedelta(seconds=max(0.0, deadline - now) + _TRIGGER_GRACE),
+            timeout=timedelta(seconds=max(0.0, deadline - now) + TRIGGER_GRACE),
         )
 
 

@@ -22,17 +22,12 @@ from airflow_mrs.manager.errors import CommandFailed, MRSError, WaitTimedOut
 from airflow_mrs.manager.model import NO_COMMAND, CommandState
 from airflow_mrs.manager.protocol import check_command_id
 from airflow_mrs.manager.waiting import Contact, poll_command
-from airflow_mrs.triggers.command import MRSCommandTrigger
+from airflow_mrs.triggers.command import SHORTEST_DEFERRAL, TRIGGER_GRACE, MRSCommandTrigger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from airflow.providers.common.compat.sdk import Context
-
-SHORTEST_DEFERRAL = 10.0
-"""Seconds before which no trigger fires; see ``MRSCommandTrigger.not_before``."""
-
-_TRIGGER_GRACE = 120.0
+    from airflow.providers.common.compat.sdk import Context, XComArg
 
 
 class MRSCommandSensor(BaseSensorOperator):
@@ -58,7 +53,7 @@ class MRSCommandSensor(BaseSensorOperator):
     def __init__(
         self,
         *,
-        command_id: int | str,
+        command_id: int | str | XComArg,
         mrs_conn_id: str = MRSManagerHook.default_conn_name,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poke_interval: float = 5.0,
@@ -197,12 +192,11 @@ class MRSCommandSensor(BaseSensorOperator):
                 not_before=now + SHORTEST_DEFERRAL,
             ),
             method_name="execute_complete",
-            # The trigger keeps the deadline; this is for the time when no triggerer runs.
-            timeout=timedelta(seconds=max(0.0, self._deadline - now) + _TRIGGER_GRACE),
+            timeout=timedelta(seconds=max(0.0, self._deadline - now) + TRIGGER_GRACE),
         )
 
 
-def _known_command(command_id: int | str) -> int | None:
+def _known_command(command_id: object) -> int | None:
     """
     Return a command id as a number, None for the -1 by which an operator says that there is none.
 

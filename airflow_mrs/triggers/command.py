@@ -21,6 +21,15 @@ if TYPE_CHECKING:
     from airflow_mrs.manager.settings import Settings
     from airflow_mrs.manager.steps import Procedure
 
+SHORTEST_DEFERRAL = 10.0
+"""Seconds before which no trigger should fire: Airflow can fail a task whose deferral is shorter than five or so."""
+
+TRIGGER_GRACE = 120.0
+"""
+Seconds after its deadline in which a trigger is to speak. Airflow's own time-out of the deferral comes only then, for
+the time when no triggerer runs.
+"""
+
 
 class MRSCommandTrigger(BaseTrigger):
     """
@@ -39,8 +48,8 @@ class MRSCommandTrigger(BaseTrigger):
     :param service_name: the service whose state is checked; None takes the command at its word.
     :param cluster_id: the service's cluster.
     :param poll_interval: seconds between two polls.
-    :param not_before: the event does not come before this moment, in seconds since the epoch: Airflow can fail
-        a task whose deferral is shorter than a few seconds.
+    :param not_before: the event does not come before this moment, in seconds since the epoch; see
+        ``SHORTEST_DEFERRAL``.
     """
 
     def __init__(
