@@ -14,10 +14,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import pendulum
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG, get_current_context, task
+from airflow.sdk import DAG, CronTriggerTimetable, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_mrs.operators.service import MRSStartServiceOperator, MRSStopServiceOperator
@@ -37,8 +36,8 @@ def close_window() -> None:
 with DAG(
     "example_mrs_maintenance",
     description="Nightly offline backup of HBase",
-    schedule="0 1 * * *",
-    start_date=pendulum.datetime(2026, 1, 1, tz="Europe/Berlin"),
+    # No start_date: with one in the past, Airflow makes up for the last night as soon as it knows the DAG.
+    schedule=CronTriggerTimetable("0 1 * * *", timezone="Europe/Berlin", run_immediately=False),
     catchup=False,
     max_active_runs=1,
     default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},

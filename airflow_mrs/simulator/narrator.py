@@ -24,10 +24,16 @@ _WORDS: dict[str, Callable[[dict[str, object]], str]] = {
 }
 
 
+def in_words(entry: Entry) -> str | None:
+    """Say what an entry of the journal means, if there is something to tell."""
+    if (words := _WORDS.get(entry.event)) is None:
+        return None
+    details = {name: "somebody" if value is None else value for name, value in entry.details.items()}
+    return words(details).rstrip()
+
+
 def tell(entry: Entry) -> None:
     """Print one line about an entry of the journal, if there is something to tell."""
-    if (words := _WORDS.get(entry.event)) is None:
-        return
-    details = {name: "somebody" if value is None else value for name, value in entry.details.items()}
-    time = datetime.fromtimestamp(entry.at).astimezone().isoformat(" ", "milliseconds")
-    print(time, words(details).rstrip(), flush=True)
+    if text := in_words(entry):
+        time = datetime.fromtimestamp(entry.at).astimezone().isoformat(" ", "milliseconds")
+        print(time, text, flush=True)
