@@ -123,11 +123,22 @@ class Browser:
         location = response.header("Location")
         if response.status not in _REDIRECTS or location is None:
             return None
+        return self.resolve(url, location)
+
+    def resolve(self, url: str, reference: str) -> str:
+        """
+        Return the address that a page refers to, in the characters that an address may have.
+
+        :param url: the page's address.
+        :param reference: what stands in a ``Location`` or in a form's ``action``.
+        :return: an absolute address without a fragment, not checked in any way.
+        :raises BadAnswer: when it is no address.
+        """
         try:
-            target = urldefrag(urljoin(url, location)).url
+            target = urldefrag(urljoin(url, reference)).url
         except ValueError:
-            raise BadAnswer(f"{self._settings}: {_bare(url)} redirects to no valid address.") from None
-        return quote(target, safe="%/:=&?~#+!$,;'@()*[]")
+            raise BadAnswer(f"{self._settings}: {_bare(url)} leads to no valid address.") from None
+        return quote(target, safe="%/:=&?~#+!$,;'@()*[]", errors="replace")
 
     def home(self, url: str) -> str:
         """

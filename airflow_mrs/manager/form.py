@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
@@ -68,11 +70,9 @@ def find_login_form(page: str) -> Form | None:
     :return: the first form that asks for a password, or None.
     """
     parser = _FormParser()
-    try:
+    with suppress(AssertionError):  # how html.parser gives up on a malformed declaration
+        # No close(): it would look at the tag that a page leaves open at its end from every "<" in it anew.
         parser.feed(page[:_LONGEST_PAGE])
-        parser.close()
-    except AssertionError:  # how html.parser gives up on a malformed declaration
-        pass
     return next((form for form in parser.forms if form.password is not None), None)
 
 
@@ -85,6 +85,7 @@ class _FormParser(HTMLParser):
         self._by_id: dict[str, Form] = {}
         self._open: Form | None = None
         self._invisible: list[str] = []
+        self._invisible_tags: Counter[str] = Counter()
         self._select: tuple[Form, str] | None = None
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -112,14 +113,17 @@ class _FormParser(HTMLParser):
             self._open = None
         elif tag == "select":
             self._select = None
-        if tag in self._invisible:
-            while self._invisible.pop() != tag:
-                pass
+        while self._invisible_tags[tag]:
+            closed = self._invisible.pop()
+            self._invisible_tags[closed] -= 1
+            if closed == tag:
+                break
 
     def _follow_visibility(self, tag: str, attributes: Attributes) -> None:
         """Keep the open elements from the outermost invisible one inwards."""
         if tag not in _VOID and (self._invisible or _hides(attributes)):
             self._invisible.append(tag)
+            self._invisible_tags[tag] += 1
 
     def _owner(self, attributes: Attributes) -> Form | None:
         form_id = attributes.get("form")

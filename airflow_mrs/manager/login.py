@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from airflow_mrs.manager.errors import BadAnswer, LoginRefused, RequestRefused
 from airflow_mrs.manager.form import find_login_form
@@ -69,7 +69,7 @@ def _pass_cas(settings: Settings, browser: Browser) -> Flow[None]:
             "in Manager for this user. No password was sent.",
             lapses=True,
         )
-    action = browser.home(urljoin(page.url, form.action))
+    action = browser.home(browser.resolve(page.url, form.action))
     fields = form.filled(settings.login or "", settings.password or "")
     if not any(name == "service" and value for name, value in (*fields, *parse_qsl(urlsplit(action).query))):
         service = urlencode({"service": settings.web_origin + _SERVICE_PATH})

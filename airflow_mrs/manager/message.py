@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TypeVar
 
 T = TypeVar("T")
+
+# No others: some codecs of Python's take hours for a long page, some make text that can't be sent back.
+_CHARSET = re.compile(r"charset=[\"' ]*(iso-8859-(?:1[0-13-6]|[1-9])|gbk|gb2312|gb18030)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +48,8 @@ class Response:
     @property
     def text(self) -> str:
         """The body as text. A page in a wrong or unknown encoding is still a page."""
-        _, _, charset = (self.header("Content-Type") or "").lower().partition("charset=")
-        try:
-            return self.body.decode(charset.split(";")[0].strip(" \"'") or "utf-8", errors="replace")
-        except (LookupError, ValueError):
-            return self.body.decode("utf-8", errors="replace")
+        charset = _CHARSET.search(self.header("Content-Type") or "")
+        return self.body.decode(charset[1] if charset else "utf-8", errors="replace")
 
 
 Flow = Generator[Request, Response, T]

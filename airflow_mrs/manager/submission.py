@@ -10,6 +10,7 @@ from airflow_mrs.manager import protocol
 from airflow_mrs.manager.errors import (
     AnswerLost,
     BadAnswer,
+    ForeignRedirect,
     MRSError,
     RequestRefused,
     SessionLost,
@@ -19,7 +20,7 @@ from airflow_mrs.manager.errors import (
 )
 from airflow_mrs.manager.model import NO_COMMAND, Command, CommandState, ServiceState
 from airflow_mrs.manager.steps import Ask, Procedure, Remember, Say
-from airflow_mrs.manager.waiting import CONTRADICTING_POLLS, PASSING, Contact, look, settle
+from airflow_mrs.manager.waiting import CONTRADICTING_POLLS, PASSING, UNDECIDED_POLLS, Contact, look, settle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -119,6 +120,8 @@ def submit(
             yield Say(logging.WARNING, f"{contact.name}: the answer to the request was lost: {error}")
             doubtful = True
             continue
+        except ForeignRedirect:  # by something in front of Manager, which may have passed the request on
+            raise
         except MRSError:
             yield Remember(note.done())
             raise
@@ -154,9 +157,8 @@ def _resume(contact: Contact, change: ServiceChange, command_id: int) -> Procedu
     if state is change.target or (state is ServiceState.UNKNOWN and command.state is CommandState.COMPLETE):
         yield Say(logging.INFO, f"{contact.name}: command {command_id} of an earlier try has done it")
         return Submitted(command_id, over=True)
-    if command.state is CommandState.FAILED:  # without a trace of a run: Manager may have forgotten it
-        return (yield from _find_out(contact, change))
-    return None
+    # FAILED without a trace: Manager may have forgotten it. COMPLETE: the service may only be slow to show it.
+    return (yield from _find_out(contact, change))
 
 
 def _look_before(contact: Contact, change: ServiceChange) -> Procedure[Submitted | None]:
@@ -203,29 +205,34 @@ def _find_out(contact: Contact, change: ServiceChange) -> Procedure[Submitted | 
     """
     Find out by the service's state whether a request was accepted; None where it clearly was not.
 
+    A service that moves the other way tells nothing yet: the request may stand behind that.
+
     :raises StateUndecided: where the state does not tell.
     """
-    untouched = 0
-    word = ""
-    for _ in range(2 * CONTRADICTING_POLLS):
+    untouched = undecided = 0
+    while True:
         service = yield from look(contact, change)
         state, word = (service.state, service.word) if service else (ServiceState.UNKNOWN, "")
         if state in {change.target, change.on_the_way}:
             yield Say(
                 logging.INFO,
-                f"{contact.name}: it was accepted, {change.service_name} is {word!r}; watching its state",
+                f"{contact.name}: the request got through, {change.service_name} is {word!r}; watching its state",
             )
             return Submitted(over=state is change.target)
-        untouched = 0 if state is ServiceState.UNKNOWN else untouched + 1
+        untouched = untouched + 1 if state.settled else 0
+        undecided += state is ServiceState.UNKNOWN
         if untouched >= CONTRADICTING_POLLS:
-            yield Say(logging.INFO, f"{contact.name}: it was not accepted, {change.service_name} is {word!r}")
+            yield Say(
+                logging.INFO, f"{contact.name}: {change.service_name} stays {word!r}, nothing is under way"
+            )
             return None
+        if undecided >= UNDECIDED_POLLS or contact.time_is_over:
+            raise StateUndecided(
+                f"{contact.name}: it is not known whether the request got through, and the state of "
+                f"{change.service_name}, which alone could tell, is {word or 'unknown'!r}. Have a look at Manager; a "
+                "further try begins with the service's state."
+            )
         yield from contact.pause()
-    raise StateUndecided(
-        f"{contact.name}: it is not known whether Manager accepted the request, since its answer was lost and the "
-        f"state of {change.service_name} is {word or 'unknown'!r}. Have a look at Manager; a further try begins with "
-        "the service's state."
-    )
 
 
 def _send(contact: Contact, change: ServiceChange) -> Procedure[Command]:

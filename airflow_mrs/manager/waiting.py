@@ -252,7 +252,8 @@ def settle(contact: Contact, change: ServiceChange, *, taken_at_its_word: bool) 
         service = yield from look(contact, change)
         state = service.state if service else ServiceState.UNKNOWN
         word = (service.word if service else "") or "unknown"
-        if state is change.target or (state is ServiceState.UNKNOWN and taken_at_its_word):
+        silent = state is ServiceState.UNKNOWN and not contradicting
+        if state is change.target or (silent and taken_at_its_word):
             return
         contradicting = 0 if state in {change.on_the_way, ServiceState.UNKNOWN} else contradicting + 1
         undecided = undecided + 1 if state is ServiceState.UNKNOWN else 0
