@@ -23,7 +23,7 @@ from dev.processes import Process, free_port, stop_all, undisturbed, wait_until
 from dev.rest import AirflowAPI
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 ROOT = Path(__file__).parents[1]
 STATE = ROOT / ".airflow"
@@ -184,14 +184,6 @@ class Airflow:
             config.write(file)
 
     def _where(self) -> Settings:
-        bundles = [
-            {
-                "name": f"{number}-{folder.name}",
-                "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
-                "kwargs": {"path": str(folder.resolve())},
-            }
-            for number, folder in enumerate(self.dags)
-        ]
         return {
             "core": {
                 "execution_api_server_url": f"{self.url}/execution/",
@@ -199,7 +191,7 @@ class Airflow:
             },
             "api": {"base_url": self.url, "secret_key": secrets.token_hex(16)},
             "api_auth": {"jwt_secret": secrets.token_hex(32)},
-            "dag_processor": {"dag_bundle_config_list": json.dumps(bundles)},
+            "dag_processor": {"dag_bundle_config_list": json.dumps(dag_bundles(self.dags))},
             "database": {"sql_alchemy_conn": self.database},
         }
 
@@ -209,7 +201,7 @@ class Airflow:
             return
         for leftover in self.home.glob("airflow.db*"):
             leftover.unlink()
-        shutil.copyfile(_migrated_sqlite(), self.home / "airflow.db")
+        shutil.copyfile(migrated_sqlite(), self.home / "airflow.db")
 
     def _start(self, name: str) -> None:
         self._last_job_before[name] = self.rows("SELECT max(id) AS id FROM job")[0]["id"] or 0
@@ -239,6 +231,18 @@ class Airflow:
             and self._last_job_before[component.name] >= before
         ]
         return len(jobs) >= len(younger)
+
+
+def dag_bundles(folders: Iterable[Path]) -> list[dict[str, object]]:
+    """Return what Airflow's ``dag_bundle_config_list`` says of folders with DAGs."""
+    return [
+        {
+            "name": f"{number}-{folder.name}",
+            "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+            "kwargs": {"path": str(folder.resolve())},
+        }
+        for number, folder in enumerate(folders)
+    ]
 
 
 def _kind(name: str) -> str:
@@ -271,7 +275,7 @@ def _airflow_cli(arguments: Sequence[str], environment: Mapping[str, str]) -> st
     return done.stdout
 
 
-def _migrated_sqlite() -> Path:
+def migrated_sqlite() -> Path:
     """Return an empty database of the installed Airflow; migrating one takes longer than copying it."""
     template = STATE / "templates" / f"airflow-{version('apache-airflow-core')}.db"
     if not template.exists():

@@ -203,6 +203,9 @@ class AsyncClient:
             return self._http
 
     def _fault(self, error: Exception) -> MRSError:
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            # It passes itself off as the error it wraps, but has none of its fields.
+            error = error.certificate_error
         certificate = find_cause(error, ssl.SSLCertVerificationError)
         if isinstance(certificate, ssl.SSLCertVerificationError):
             return certificate_refused(self.settings, certificate)

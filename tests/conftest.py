@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_mrs.simulator import Simulator
+from dev.harness import ROOT, STATE, dag_bundles, migrated_sqlite
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+HOME = STATE / "tests"
+DAG_FOLDERS = [Path(__file__).parent / "operators" / "dags", ROOT / "example_dags"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give this process an Airflow of its own, before anything imports Airflow and finds the developer's."""
+    for name in [name for name in os.environ if name.startswith("AIRFLOW_")]:
+        del os.environ[name]
+    shutil.rmtree(HOME, ignore_errors=True)
+    HOME.mkdir(parents=True)
+    shutil.copyfile(migrated_sqlite(), HOME / "airflow.db")
+    os.environ |= {
+        "AIRFLOW_HOME": str(HOME),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(dag_bundles(DAG_FOLDERS)),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{HOME / 'airflow.db'}",
+    }
+
+
+@pytest.fixture
+def simulate() -> Iterator[Callable[..., Simulator]]:
+    """Start simulators that end with the test."""
+    with ExitStack() as simulators:
+
+        def start(**options: Any) -> Simulator:
+            return simulators.enter_context(Simulator(**{"command_seconds": 0.1, **options}))
+
+        yield start

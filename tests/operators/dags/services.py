@@ -1,0 +1,51 @@
+"""One DAG for each way to use the operators and the sensor. The service and the connection come with the run."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from airflow.sdk import DAG
+
+from airflow_mrs.operators.service import MRSStartServiceOperator, MRSStopServiceOperator
+from airflow_mrs.sensors.command import MRSCommandSensor
+
+SERVICE = "{{ dag_run.conf.get('service', 'HBase') }}"
+CLUSTER = "{{ dag_run.conf.get('cluster', 1) }}"
+
+stop_service = partial(
+    MRSStopServiceOperator,
+    task_id="stop",
+    service_name=SERVICE,
+    cluster_id=CLUSTER,
+    poll_interval=0.2,
+)
+start_service = partial(
+    MRSStartServiceOperator,
+    task_id="start",
+    service_name=SERVICE,
+    cluster_id=CLUSTER,
+    poll_interval=0.2,
+)
+WAYS = {"blocking": False, "deferrable": True}
+MODES: dict[str, dict[str, Any]] = {
+    "poke": {"mode": "poke"},
+    "reschedule": {"mode": "reschedule"},
+    "deferrable": {"deferrable": True},
+}
+
+for way, deferrable in WAYS.items():
+    with DAG(f"stop_and_start_{way}", schedule=None):
+        stop_service(deferrable=deferrable) >> start_service(deferrable=deferrable)
+
+for mode, arguments in MODES.items():
+    for policy, soft_fail in {"": False, "_soft_fail": True}.items():
+        with DAG(f"sensor_{mode}{policy}", schedule=None):
+            MRSCommandSensor(
+                task_id="wait",
+                command_id="{{ dag_run.conf['command_id'] }}",
+                poke_interval=0.2,
+                timeout=6,
+                soft_fail=soft_fail,
+                **arguments,
+            )

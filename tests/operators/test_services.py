@@ -1,0 +1,78 @@
+"""The operators in Airflow's hands: whole DAG runs, in this process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.operators.conftest import states, xcom
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_mrs.simulator import Simulator
+    from tests.operators.conftest import Run
+
+    Manage = Callable[..., Simulator]
+
+WAYS = ["blocking", "deferrable"]
+
+
+def words(manager: Simulator, service: str = "HBase") -> list[str]:
+    return [change.details["state"] for change in manager.journal.state_changes(service)]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_down_and_up_again(manager: Simulator, run: Run, way: str) -> None:
+    assert states(run(f"stop_and_start_{way}")) == {"stop": "success", "start": "success"}
+    assert words(manager) == ["stopping", "stopped", "starting", "started"]
+
+
+def test_a_longer_command_is_waited_for_by_a_trigger(manage: Manage, run: Run) -> None:
+    manager = manage(service_seconds={"HBase": 5.0})
+
+    assert states(run("stop_and_start_deferrable")) == {"stop": "success", "start": "success"}
+    assert manager.journal.accepted("HBase", "stop") == manager.journal.accepted("HBase", "start") == 1
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_service_that_is_down_is_left_alone(manager: Simulator, run: Run, way: str) -> None:
+    manager.cluster.set_state("HBase", "stopped")
+
+    done = run(f"stop_and_start_{way}")
+
+    assert states(done)["stop"] == "success"
+    assert manager.journal.accepted("HBase", "stop") == 0
+    assert xcom(done, "stop") == -1
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_service_that_is_going_down_is_waited_for(manager: Simulator, run: Run, way: str) -> None:
+    manager.cluster.set_state("HBase", "stopping", seconds=1)
+
+    assert states(run(f"stop_and_start_{way}")) == {"stop": "success", "start": "success"}
+    assert manager.journal.accepted("HBase", "stop") == 0
+    assert manager.journal.accepted("HBase", "start") == 1
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_service_that_is_coming_up_settles_first(manager: Simulator, run: Run, way: str) -> None:
+    manager.cluster.set_state("HBase", "starting", seconds=1)
+
+    assert states(run(f"stop_and_start_{way}")) == {"stop": "success", "start": "success"}
+    assert words(manager)[:4] == ["starting", "started", "stopping", "stopped"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_failed_command_fails_the_task(manager: Simulator, run: Run, way: str) -> None:
+    manager.cluster.fail_next("HBase", "stop", text="RegionServer does not let go.")
+
+    assert states(run(f"stop_and_start_{way}")) == {"stop": "failed", "start": "upstream_failed"}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("service", ["NoSuchService", "../HBase", "HBase?x=1", "HBase%2f", ".."])
+def test_a_wrong_name_fails_the_task(manager: Simulator, run: Run, way: str, service: str) -> None:
+    assert states(run(f"stop_and_start_{way}", service=service))["stop"] == "failed"
+    assert manager.journal.entries("post accepted") == []
