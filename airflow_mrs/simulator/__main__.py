@@ -16,7 +16,9 @@ from airflow_mrs.simulator.sso import IDLE_SECONDS
 _DESCRIPTION = """\
 Simulate MRS Manager with one cluster, on two TLS ports. The first line on stdout is an Airflow connection, fit for
 AIRFLOW_CONN_MRS_DEFAULT; the lines after it tell what happens to the cluster. GET /simulator/journal on the web port
-returns the same as JSON.
+returns the same as JSON. POST /simulator/faults lets things go wrong, for example
+{"kind": "status", "code": 503, "call": "stop", "times": 2} or {"kind": "switchover", "seconds": 60}; the docstrings of
+airflow_mrs.simulator.faults and airflow_mrs.simulator.control list what there is.
 """
 
 
@@ -80,6 +82,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--camel-case", action="store_true", help="spell the answers' keys as older servers do")
     add("--states", choices=["2x", "3x"], default="3x", help="name states as this version of MRS does")
     add("--known-as", metavar="HOST", help="name this host in redirects, not the one that was asked")
+    add(
+        "--certificate",
+        choices=["good", "expired", "other_host"],
+        default="good",
+        help="what is wrong with the certificate",
+    )
     return parser
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+CONTROL = "control"
+
 _CALLS: tuple[tuple[str, str, str], ...] = (
     ("login_page", "GET", r"/cas/login"),
     ("login", "POST", r"/cas/login"),
@@ -18,10 +20,11 @@ _CALLS: tuple[tuple[str, str, str], ...] = (
     ("progress", "GET", r"/web/v1/common/command/[^/]+/progress"),
     ("save", "POST", r"/web/v1/config/cluster/[^/]+/save"),
     ("metrics", "GET", r"/web/v1/monitor/metrics_info"),
-    ("control", r"\w+", r"/simulator(/.*)?"),
+    (CONTROL, r"\w+", r"/simulator(/.*)?"),
 )
 
 NAMES = frozenset(name for name, _, _ in _CALLS) | {"other"}
+"""All of them."""
 
 
 def normalise(path: str) -> str:

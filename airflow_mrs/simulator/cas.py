@@ -13,8 +13,11 @@ from airflow_mrs.simulator import pages
 from airflow_mrs.simulator.sso import Refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.requests import Request
 
+    from airflow_mrs.simulator.faults import PageName
     from airflow_mrs.simulator.sessions import IdleTable
     from airflow_mrs.simulator.sso import SingleSignOn
 
@@ -23,6 +26,11 @@ Answer = Literal["page", "redirect"]
 _SESSION = "casSessionId"
 _TICKET = "CASTGC"
 _MESSAGES = {Refusal.STALE: None, Refusal.WRONG: pages.WRONG_PASSWORD, Refusal.LOCKED: pages.LOCKED}
+_FAULT_MESSAGES: Mapping[PageName, str] = {
+    "captcha": pages.WRONG_CAPTCHA,
+    "locked": pages.LOCKED,
+    "wrong_password": pages.WRONG_PASSWORD,
+}
 
 
 class Cas:
@@ -50,7 +58,7 @@ class Cas:
         granting = request.cookies.get(_TICKET)
         ticket = self._sso.grant(granting, service or "")
         if ticket is None:
-            return self._form()
+            return self._form(captcha=_fault(request) == "captcha")
         return _to_service(service, ticket) if service else HTMLResponse(pages.logged_in())
 
     async def _log_in(self, request: Request) -> Response:
@@ -58,6 +66,8 @@ class Cas:
         if service is not None and not _ours(service):
             return _not_authorized()
         fields = {name: value for name, value in (await request.form()).items() if isinstance(value, str)}
+        if (fault := _fault(request)) is not None:
+            return self._refuse(fault, fields.get("username", ""))
         granting = self._sso.log_in(request.cookies.get(_SESSION), fields)
         if isinstance(granting, Refusal):
             return self._form(_MESSAGES[granting])
@@ -78,13 +88,23 @@ class Cas:
         _set(response, _TICKET, "")
         return response
 
-    def _form(self, message: str | None = None) -> Response:
+    def _refuse(self, fault: PageName, user: str) -> Response:
+        self._sso.refuse(user, fault)
+        if fault == "modify_password":
+            return HTMLResponse(pages.change_password())
+        return self._form(_FAULT_MESSAGES[fault], captcha=fault == "captcha")
+
+    def _form(self, message: str | None = None, *, captcha: bool = False) -> Response:
         session, form = self._sso.new_form()
-        response = HTMLResponse(pages.login(form, message))
+        response = HTMLResponse(pages.login(form, message, captcha=captcha))
         # A known client takes the first cookie of this answer.
         _set(response, _SESSION, session)
         response.set_cookie("locale", "en-us", path="/", secure=True)
         return response
+
+
+def _fault(request: Request) -> PageName | None:
+    return getattr(request.state, "login_page", None)
 
 
 def _ours(service: str) -> bool:

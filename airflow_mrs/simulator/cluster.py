@@ -308,6 +308,12 @@ class Cluster:
             key = (self._service(service).name, Action(action))
             self._pretences[key] = self._pretences.get(key, 0) + times
 
+    def fail_no_more(self) -> None:
+        """Let the stops and starts to come go well again."""
+        with self._lock:
+            self._failures.clear()
+            self._pretences.clear()
+
     def set_state(self, service: str, state: str, *, seconds: float | None = None) -> None:
         """Put a service into a state without a command; one that is starting or stopping gets there after `seconds`."""
         with self._lock:

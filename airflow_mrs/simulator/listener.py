@@ -67,9 +67,9 @@ class Listener:
                 self._serving.result()
             await asyncio.sleep(0.005)
 
-    async def close(self) -> None:
+    def shut(self) -> None:
         """Refuse connections from now on, and cut those there are."""
-        if self._server is None or self._serving is None:
+        if self._server is None:
             return
         self._server.should_exit = True
         for server in self._server.servers:
@@ -77,7 +77,12 @@ class Listener:
         for connection in list(self._server.server_state.connections):
             if isinstance(connection, H11Protocol):
                 connection.transport.abort()
-        await self._serving
+
+    async def close(self) -> None:
+        """Shut the port, and wait until what was served there has ended."""
+        self.shut()
+        if self._serving is not None:
+            await self._serving
         self._server = self._serving = None
 
     def release(self) -> None:

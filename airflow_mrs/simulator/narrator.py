@@ -20,6 +20,10 @@ _WORDS: dict[str, Callable[[dict[str, object]], str]] = {
     "command started": "command {command}: {action} {service} (only_self={only_self})".format_map,
     "command step": "command {command}: {progress} %, {step}".format_map,
     "command ended": "command {command}: {state} {error}".format_map,
+    "commands forgotten": "all command ids are forgotten".format_map,
+    "sessions expired": "all sessions are gone".format_map,
+    "port closed": "port {port} refuses connections for {seconds} s".format_map,
+    "fault": "fault: {kind} strikes {call}".format_map,
     "post refused": "refused to {action} {service}: {error}".format_map,
 }
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from airflow_mrs.simulator.sso import Form
 
 WRONG_PASSWORD = "The credentials you provided cannot be determined to be authentic."  # noqa: S105 - a text, no password
+WRONG_CAPTCHA = "The verification code is incorrect."
 LOCKED = "The account has been locked. Try again later."
 
 _CAPTCHA = """\

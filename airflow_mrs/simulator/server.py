@@ -10,13 +10,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from airflow_mrs.simulator.cas import Answer, Cas
-from airflow_mrs.simulator.certificates import Certificates
+from airflow_mrs.simulator.certificates import Certificate, Certificates
 from airflow_mrs.simulator.cluster import Cluster
 from airflow_mrs.simulator.control import Control
 from airflow_mrs.simulator.entrance import Entrance
+from airflow_mrs.simulator.gate import Gate
 from airflow_mrs.simulator.guard import Guard
 from airflow_mrs.simulator.journal import Journal
 from airflow_mrs.simulator.listener import Listener
+from airflow_mrs.simulator.schedule import Faults
 from airflow_mrs.simulator.sessions import IdleTable
 from airflow_mrs.simulator.site import Site
 from airflow_mrs.simulator.sso import IDLE_SECONDS, LOCK_SECONDS, SingleSignOn
@@ -27,9 +29,12 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from starlette.types import ASGIApp
+
     from airflow_mrs.simulator.vocabulary import States
 
 Mode = Literal["security", "normal"]
+Port = Literal["web", "cas", "both"]
 
 _TICK_SECONDS = 0.05
 _START_SECONDS = 30
@@ -62,12 +67,14 @@ class Simulator:
         camel_case: bool = False,
         states: States = "3x",
         known_as: str | None = None,
+        certificate: Certificate = "good",
     ) -> None:
         """Take both ports; nothing listens on them before the start."""
         self.user = user
         self.password = password or secrets.token_urlsafe(12)
         self.mode: Mode = mode
         self.journal = Journal()
+        self.faults = Faults()
         self.cluster = Cluster(
             self.journal.record,
             security=mode == "security",
@@ -80,7 +87,7 @@ class Simulator:
         )
         self.sessions: IdleTable[str] = IdleTable("", idle_seconds)
         self.host = _ANY_HOST.get(host, host)
-        self._certificates = Certificates(self.host)
+        self._certificates = Certificates(self.host, certificate)
         self._ca_cert = ca_cert
         if ca_cert is not None:
             ca_cert.write_text(self.ca_pem, encoding="ascii")
@@ -93,14 +100,22 @@ class Simulator:
         site = Site(self.web_port, self.cas_port, known_as)
         web = Web(self.cluster, self.journal, states=states, camel_case=camel_case)
         guarded = Guard(
-            web.app(*Control(self.journal).routes()),
+            web.app(*Control(self).routes()),
             site,
             self.sessions,
             self.sso if mode == "security" else None,
             self.journal.record,
         )
-        self._web_app = Entrance(guarded, self.journal)
-        self._cas_app = Entrance(Cas(self.sso, self.sessions, answer).app(), self.journal)
+        apps: dict[str, ASGIApp] = {"web": guarded, "cas": Cas(self.sso, self.sessions, answer).app()}
+        self._gates = {
+            port: Gate(
+                listener,
+                Entrance(apps[port], self.journal, self.faults, self.expire_sessions),
+                self._certificates.context,
+                partial(self.journal.count_connection, port),
+            )
+            for port, listener in (("web", self._web_listener), ("cas", self._cas_listener))
+        }
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
@@ -135,15 +150,47 @@ class Simulator:
         """The Airflow connection on one line, as an environment variable takes it."""
         return json.dumps(self.connection)
 
+    def expire_sessions(self, tickets: bool = True) -> None:
+        """End all sessions, with those of the single sign-on unless told otherwise."""
+        self.sessions.clear()
+        if tickets:
+            self.sso.expire()
+        self.journal.record("sessions expired", tickets=tickets)
+
+    def refuse(self, seconds: float, port: Port = "both") -> None:
+        """Cut all connections, and refuse new ones for a while. When this returns, the ports are closed."""
+        if self._loop is None:
+            raise RuntimeError("the simulator does not run")
+        closed = threading.Event()
+
+        def close() -> None:
+            for name, gate in self._gates.items():
+                if port in {name, "both"}:
+                    gate.refuse(seconds)
+                    self.journal.record("port closed", port=name, seconds=seconds)
+            closed.set()
+
+        self._loop.call_soon_threadsafe(close)
+        closed.wait()
+
+    def switchover(self, seconds: float, *, forget_commands: bool = True) -> None:
+        """Let the standby node take over: nothing answers for a while, and then nobody is known any more."""
+        self.refuse(seconds)
+        self.expire_sessions()
+        if forget_commands:
+            self.cluster.forget_commands()
+
     async def run(self, on_ready: Callable[[], None], stopping: asyncio.Event) -> None:
         """Serve until `stopping` is set."""
+        self._loop = asyncio.get_running_loop()
         try:
-            await self._open()
+            for gate in self._gates.values():
+                await gate.open()
             on_ready()
             ticking = asyncio.create_task(self._tick())
             await stopping.wait()
             ticking.cancel()
-            await self._close()
+            await asyncio.gather(*(gate.close() for gate in self._gates.values()))
         finally:
             self._web_listener.release()
             self._cas_listener.release()
@@ -153,7 +200,6 @@ class Simulator:
         failures: list[BaseException] = []
 
         async def serve() -> None:
-            self._loop = asyncio.get_running_loop()
             self._stopping = asyncio.Event()
             await self.run(ready.set, self._stopping)
 
@@ -178,14 +224,6 @@ class Simulator:
         if self._loop is not None and self._stopping is not None and self._thread is not None:
             self._loop.call_soon_threadsafe(self._stopping.set)
             self._thread.join()
-
-    async def _open(self) -> None:
-        context, connected = self._certificates.context, self.journal.count_connection
-        await self._web_listener.open(self._web_app, context, partial(connected, "web"))
-        await self._cas_listener.open(self._cas_app, context, partial(connected, "cas"))
-
-    async def _close(self) -> None:
-        await asyncio.gather(self._web_listener.close(), self._cas_listener.close())
 
     async def _tick(self) -> None:
         """Let things be noted in the journal when they happen, not only when somebody looks."""

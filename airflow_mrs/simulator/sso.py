@@ -108,6 +108,11 @@ class SingleSignOn:
         self._record("login succeeded", user=user)
         return self._granting.add(user)
 
+    def refuse(self, user: str, reason: str) -> None:
+        """Note that somebody was not let in for a reason that is not the password's."""
+        self._record("login attempted", user=user)
+        self._record("login refused", user=user, reason=reason)
+
     def grant(self, granting: str | None, service: str) -> str | None:
         """Return a ticket for a service to the holder of a ticket-granting ticket."""
         user = self._granting.use(granting)

@@ -1,0 +1,60 @@
+"""A port with what is served there: open, or closed for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+
+    from starlette.types import ASGIApp
+
+    from airflow_mrs.simulator.listener import Listener
+
+
+class Gate:
+    """One listener and its application. All methods are for the thread of the event loop."""
+
+    def __init__(
+        self, listener: Listener, app: ASGIApp, context: ssl.SSLContext, on_connection: Callable[[], None]
+    ) -> None:
+        self._listener = listener
+        self._app = app
+        self._context = context
+        self._on_connection = on_connection
+        self._closed_until = 0.0
+        self._outage: asyncio.Task[None] | None = None
+        self._ending = asyncio.Event()
+
+    async def open(self) -> None:
+        """Accept connections."""
+        await self._listener.open(self._app, self._context, self._on_connection)
+
+    def refuse(self, seconds: float) -> None:
+        """Cut all connections now, and refuse new ones for a while."""
+        loop = asyncio.get_running_loop()
+        self._closed_until = max(self._closed_until, loop.time() + seconds)
+        if self._outage is None:
+            self._listener.shut()
+            self._outage = loop.create_task(self._stay_closed())
+
+    async def close(self) -> None:
+        """Refuse connections for good."""
+        self._ending.set()
+        if self._outage is not None:
+            await self._outage
+        await self._listener.close()
+
+    async def _stay_closed(self) -> None:
+        await self._listener.close()
+        loop = asyncio.get_running_loop()
+        while (left := self._closed_until - loop.time()) > 0:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._ending.wait()
+                return
+        await self.open()
+        self._outage = None
