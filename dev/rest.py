@@ -93,6 +93,9 @@ class AirflowAPI:
             body["extra"] = json.dumps(extra)
         self.call("POST", "/connections", body)
 
+    def delete_connection(self, conn_id: str) -> None:
+        self.call("DELETE", f"/connections/{conn_id}")
+
     def wait_for_dag(self, dag_id: str, *, timeout: float = 60) -> None:
         """Wait until the DAG processor has found the DAG."""
 

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dev.harness import ROOT, STATE, Airflow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from airflow_mrs.simulator import Simulator
+
+# A policy, so that the example DAGs run as they are: nobody here waits a minute for a retry.
+LOCAL_SETTINGS = """
+from datetime import timedelta
+
+def task_policy(task):
+    task.retry_delay = timedelta(seconds=1)
+"""
+
+# Bash reads this first: the work of the examples is an `echo`, and it fails while the file is there.
+BROKEN_WORK = 'echo() {{ if [ -e "{flag}" ]; then return 1; else builtin echo "$@"; fi; }}'
+
+
+@pytest.fixture(scope="session")
+def home() -> Path:
+    """The folder of the one Airflow that all of these tests share."""
+    folder = STATE / "e2e"
+    (folder / "config").mkdir(parents=True, exist_ok=True)
+    (folder / "config" / "airflow_local_settings.py").write_text(LOCAL_SETTINGS)
+    (folder / "bash_env").write_text(BROKEN_WORK.format(flag=folder / "broken_work"))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def airflow(home: Path) -> Iterator[Airflow]:
+    """A real Airflow: API server, scheduler, DAG processor, triggerer."""
+    with Airflow(
+        home,
+        ROOT / "example_dags",
+        settings={"operators": {"default_deferrable": True}},
+        environment={"BASH_ENV": str(home / "bash_env")},
+    ) as airflow:
+        yield airflow
+
+
+@pytest.fixture
+def manage(airflow: Airflow, simulate: Callable[..., Simulator]) -> Iterator[Callable[..., Simulator]]:
+    """Start a simulator that is ``mrs_default`` to that Airflow."""
+    with ExitStack() as connections:
+
+        def start(**options: Any) -> Simulator:
+            simulator = simulate(**options)
+            airflow.api.add_connection("mrs_default", simulator.connection)
+            connections.callback(airflow.api.delete_connection, "mrs_default")
+            return simulator
+
+        yield start
+
+
+@pytest.fixture
+def manager(manage: Callable[..., Simulator]) -> Simulator:
+    """A simulator that is ``mrs_default`` to that Airflow, with commands that are over at once."""
+    return manage()
+
+
+@pytest.fixture
+def broken_work(home: Path) -> Iterator[None]:
+    """Let the work of a window fail."""
+    flag = home / "broken_work"
+    flag.touch()
+    yield
+    flag.unlink()
