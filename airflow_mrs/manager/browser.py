@@ -22,6 +22,7 @@ _REDIRECTS = {301, 302, 303, 307, 308}
 _MOST_REDIRECTS = 10
 _LOGIN_PATH = re.compile(r"/cas/login(;|/?$)")
 _COOKIE_DOMAIN = re.compile(r";\s*domain=\s*\"?([^;\"]*)\"?", re.IGNORECASE)
+_UNSENDABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # a folded line, bytes that are no UTF-8
 _ALWAYS_SENT = (
     ("User-Agent", "airflow-provider-mrs"),
     ("Accept-Encoding", "identity"),
@@ -82,7 +83,8 @@ class Browser:
         message = Message()
         for name, value in response.headers:
             if name.lower() in {"set-cookie", "set-cookie2"}:
-                message["Set-Cookie"] = _COOKIE_DOMAIN.sub(self._without_own_domain, value)
+                sendable = _UNSENDABLE.sub(" ", value)
+                message["Set-Cookie"] = _COOKIE_DOMAIN.sub(self._without_own_domain, sendable)
         carrier = CookieRequest(request.url, method=request.method)  # noqa: S310 - only a carrier of cookies
         self._jar.extract_cookies(_Headers(message), carrier)  # type: ignore[arg-type]  # it reads info() alone
 

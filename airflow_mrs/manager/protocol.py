@@ -276,7 +276,7 @@ class Envelope:
     def state(self) -> str:
         """The state in Manager's own word."""
         state = _get(self.content, "state")
-        return state if isinstance(state, str) else ""
+        return _text(state) if isinstance(state, str) else ""
 
     @property
     def error_code(self) -> int:
@@ -368,7 +368,7 @@ class Envelope:
         self._require_success()
         series = _get(self.result, "metric_datas")
         return {
-            str(name): [
+            _text(name): [
                 Measurement(
                     _whole(_get(entry, "time")) or 0,
                     _number(_get(entry, "value")),
@@ -467,7 +467,7 @@ def _objects(value: object) -> list[Mapping[str, Any]]:
 
 def _text(value: object) -> str:
     if isinstance(value, str):
-        return value
+        return value.encode("utf-8", "replace").decode()  # half a surrogate pair can't be logged or stored
     return "" if value is None or isinstance(value, list | dict) else str(value)
 
 

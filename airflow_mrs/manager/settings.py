@@ -69,12 +69,10 @@ class Settings:
                 f"{self}: auth is 'cas', but login or password is missing. Set both, or set auth to 'none' "
                 "for a cluster in normal mode."
             )
-        if self.cas_url is not None:
-            parts = urlsplit(self.cas_url)
-            if parts.scheme != "https" or not parts.hostname or parts.username is not None or parts.query:
-                raise InvalidArgument(
-                    f"{self}: cas_url must be an address like https://host:20009/cas, without user or query."
-                )
+        if self.cas_url is not None and not _is_https(self.cas_url):
+            raise InvalidArgument(
+                f"{self}: cas_url must be an address like https://host:20009/cas, without user or query."
+            )
 
     def __str__(self) -> str:
         return f"MRS connection {self.name!r}"
@@ -104,6 +102,20 @@ def _check_host(name: str, host: str) -> None:
                 f"MRS connection {name!r}: {host!r} is not a host name or an address. Give the bare floating IP "
                 "of Manager, without scheme, port or path."
             ) from None
+
+
+def _is_https(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(
+            parts.scheme == "https"
+            and parts.hostname
+            and parts.username is None
+            and not (parts.query or parts.fragment)
+            and parts.port != 0
+        )
+    except ValueError:
+        return False
 
 
 def _in_url(host: str) -> str:

@@ -42,7 +42,7 @@ def test_one_thing_goes_wrong_at_any_step(event: Event, pace: dict[str, float]) 
         }, world.story
 
 
-@settings(max_examples=400)
+@settings(max_examples=250)
 @given(
     action=st.sampled_from(Action),
     plan=st.dictionaries(st.integers(0, 30), st.sampled_from(Event), min_size=2, max_size=6),
