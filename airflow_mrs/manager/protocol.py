@@ -214,7 +214,10 @@ def check_service_name(service_name: str) -> str:
 
     :raises InvalidArgument: for anything else, before any request.
     """
-    if not _NAME.fullmatch(str(service_name)) or not str(service_name).strip("."):
+    text: object = (
+        service_name  # what a template renders may be None, whose text would be a name like any other
+    )
+    if not (isinstance(text, str) and _NAME.fullmatch(text) and text.strip(".")):
         raise InvalidArgument(
             f"{service_name!r} is no service name. Give the name that MRS Manager shows, such as HBase: letters, "
             "digits, '_', '.' and '-'. Nothing was sent."

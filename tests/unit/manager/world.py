@@ -28,8 +28,8 @@ SWITCHOVER_SECONDS = 100.0
 BLIND_SECONDS = 90.0
 
 WORDS = {
-    ServiceState.UP: "Started",
-    ServiceState.DOWN: "Stopped",
+    ServiceState.UP: "Normal",
+    ServiceState.DOWN: "Not started",
     ServiceState.STARTING: "Starting",
     ServiceState.STOPPING: "Stopping",
     ServiceState.UNKNOWN: "Failed to stop",
