@@ -1,0 +1,267 @@
+from __future__ import annotations
+
+import pytest
+
+from airflow_mrs.manager.change import Action, ServiceChange
+from airflow_mrs.manager.errors import (
+    AnswerLost,
+    CertificateRefused,
+    ForeignRedirect,
+    MRSError,
+    RequestRefused,
+    StateUndecided,
+    Unreachable,
+    WaitTimedOut,
+)
+from airflow_mrs.manager.message import Response
+from airflow_mrs.manager.submission import Note, Submitted, submit
+
+from .driver import TO_LOGIN, Driver, Script, command, page, redirect, service
+
+LOOK = "GET /cluster/1/services/HBase"
+SEND = "POST /maintain/cluster/1/service/HBase/stop"
+POLL = "GET /common/command/4100/progress"
+STOP = ServiceChange(Action.STOP, "HBase")
+NOTE = Note(STOP)
+
+UP, DOWN = service("Normal"), service("Not started")
+ACCEPTED = command("IN_PROGRESS", 4100)
+FAILED = command("FAILED", 4100, progress=50)
+FORGOTTEN = command("FAILED", error_code=-1)
+LOST = AnswerLost("timed out")
+Answers = list[Response | MRSError]
+
+
+class Try:
+    """One try of a task, with what Manager answers and what was noted."""
+
+    def __init__(self, looks: Answers, sends: Answers | None = None, polls: Answers | None = None) -> None:
+        self.manager = Script({LOOK: looks, SEND: sends or [ACCEPTED], POLL: polls or [ACCEPTED]})
+        self.notes: list[dict[str, str | int]] = []
+        self.driver = Driver(self.manager, remember=self.notes.append)
+
+    def submit(self, kept: dict[str, str | int] | None = None, timeout: float = 3600.0) -> Submitted:
+        return self.driver.run(submit(self.driver.contact(timeout=timeout), STOP, kept))
+
+    @property
+    def phases(self) -> list[str | int]:
+        return [note["phase"] for note in self.notes]
+
+    @property
+    def sent(self) -> int:
+        return self.manager.calls.count(SEND)
+
+
+# ---- the first try ---------------------------------------------------------------------------------------
+
+
+def test_it_is_noted_before_it_leaves_and_after_it_was_accepted() -> None:
+    first = Try([UP])
+    assert first.submit() == Submitted(4100)
+    assert first.manager.calls == [LOOK, SEND]
+    assert first.notes == [NOTE.submitting(), NOTE.submitted(4100)]
+
+
+@pytest.mark.parametrize(
+    ("words", "outcome", "sent"),
+    [
+        (["Stopped"], Submitted(over=True), 0),
+        (["not started"], Submitted(over=True), 0),
+        (["Stopping"], Submitted(), 0),
+        (["Starting", "Starting", "Started"], Submitted(4100), 1),
+        (["Starting", "Stopped"], Submitted(over=True), 0),
+        (["Unknown"], Submitted(4100), 1),
+        (["Failed to stop"], Submitted(4100), 1),
+        (["Bad"], Submitted(4100), 1),
+    ],
+)
+def test_the_state_decides_what_there_is_to_do(words: list[str], outcome: Submitted, sent: int) -> None:
+    first = Try([service(word) for word in words])
+    assert first.submit() == outcome
+    assert first.sent == sent
+
+
+@pytest.mark.parametrize("look", [page("", 404), page("<p>?"), page("", 500), Response(200, (), b"{")])
+def test_an_unreadable_state_is_no_obstacle(look: Response) -> None:
+    first = Try([look])
+    assert first.submit() == Submitted(4100)
+
+
+@pytest.mark.parametrize("look", [Unreachable("refused"), LOST, page("", 503)])
+def test_a_manager_that_is_away_is_tried_three_times(look: Response | MRSError) -> None:
+    first = Try([look])
+    with pytest.raises(Unreachable):
+        first.submit()
+    assert first.manager.calls == [LOOK] * 3
+    assert first.notes == []
+
+
+def test_a_service_that_does_not_settle_in_time() -> None:
+    first = Try([service("Starting")])
+    with pytest.raises(WaitTimedOut, match="Nothing was sent"):
+        first.submit(timeout=30)
+    assert first.sent == 0
+
+
+def test_a_refusal_is_an_error_and_leaves_no_doubt() -> None:
+    first = Try([UP], [command("FAILED", error_code=-30, error_description="busy")])
+    with pytest.raises(RequestRefused, match="error -30: busy"):
+        first.submit()
+    assert first.phases == ["submitting", "done"]
+    assert first.sent == 1
+
+
+def test_a_post_redirected_to_the_login_is_sent_again_after_it() -> None:
+    first = Try([UP], [TO_LOGIN, ACCEPTED])
+    assert first.submit() == Submitted(4100)
+    assert first.sent == 2
+
+
+def test_a_refused_connection_is_tried_again() -> None:
+    first = Try([UP], [Unreachable("refused"), Unreachable("refused"), ACCEPTED])
+    assert first.submit() == Submitted(4100)
+    first = Try([UP], [Unreachable("refused")])
+    with pytest.raises(Unreachable):
+        first.submit()
+    assert (first.sent, first.phases) == (3, ["submitting", "done"])
+
+
+def test_a_refused_certificate_is_not_tried_again() -> None:
+    first = Try([UP], [CertificateRefused("unknown authority")])
+    with pytest.raises(CertificateRefused):
+        first.submit()
+    assert first.sent == 1
+
+
+def test_a_foreign_redirect_in_answer_to_the_request_leaves_the_doubt() -> None:
+    first = Try([UP], [redirect("https://elsewhere.example/")])
+    with pytest.raises(ForeignRedirect):
+        first.submit()
+    assert first.phases == ["submitting"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "words", "outcome"),
+    [
+        (command("COMPLETE"), ["Started", "Stopped"], Submitted(over=True)),
+        (command("COMPLETE"), ["Started", "Unknown"], Submitted(over=True)),
+        (command("IN_PROGRESS"), ["Started"], Submitted()),
+        (command("COMPLETE", 0), ["Started"], Submitted(0)),
+    ],
+)
+def test_ids_that_are_none(answer: Response, words: list[str], outcome: Submitted) -> None:
+    assert Try([service(word) for word in words], [answer]).submit() == outcome
+
+
+# ---- a lost answer ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "lost", [LOST, page("", 429), page("", 500), page("", 502), page("<p>?"), Response(200, (), b"{")]
+)
+@pytest.mark.parametrize(("word", "over"), [("Stopping", False), ("Stopped", True)])
+def test_a_lost_answer_to_an_accepted_request(lost: Response | MRSError, word: str, over: bool) -> None:
+    first = Try([UP, UP, service(word)], [lost])
+    assert first.submit() == Submitted(over=over)
+    assert first.sent == 1
+
+
+def test_a_lost_request_is_sent_once_more_when_the_service_clearly_stays_as_it_was() -> None:
+    first = Try([UP], [LOST, ACCEPTED])
+    assert first.submit() == Submitted(4100)
+    assert first.manager.calls == [LOOK, SEND, *[LOOK] * 5, SEND]
+    assert first.driver.pauses == [1, 2, 4, 5]
+
+
+def test_a_request_lost_twice_is_for_a_human() -> None:
+    first = Try([UP], [LOST])
+    with pytest.raises(StateUndecided, match="lost twice"):
+        first.submit()
+    assert (first.sent, first.phases[-1]) == (2, "submitting")
+
+
+def test_a_lost_answer_and_an_unreadable_state() -> None:
+    first = Try([UP, service("Unknown")], [LOST])
+    with pytest.raises(StateUndecided, match=r"not known whether .* is 'Unknown'"):
+        first.submit()
+    assert (first.sent, first.phases) == (1, ["submitting"])
+
+
+def test_a_lost_answer_at_the_deadline_is_not_looked_into_in_haste() -> None:
+    first = Try([UP], [LOST])
+    with pytest.raises(StateUndecided):
+        first.submit(timeout=5)
+    assert first.sent == 1
+    assert first.driver.pauses == [1, 2, 2]
+
+
+def test_a_service_that_moves_the_other_way_is_no_proof() -> None:
+    first = Try([UP, *[service("Starting")] * 7, DOWN], [LOST])
+    assert first.submit() == Submitted(over=True)
+    assert first.sent == 1
+
+
+# ---- a further try ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", ["IN_PROGRESS", "NEW", "PAUSED"])
+def test_a_running_command_is_waited_for(state: str) -> None:
+    second = Try([UP], polls=[command(state, 4100)])
+    assert second.submit(NOTE.submitted(4100)) == Submitted(4100)
+    assert second.manager.calls == [POLL]
+
+
+@pytest.mark.parametrize(
+    ("poll", "words", "outcome", "sent"),
+    [
+        (FAILED, ["Normal"], Submitted(4100), 1),
+        (FAILED, ["Stopping"], Submitted(), 0),
+        (command("COMPLETE"), ["Stopped"], Submitted(4100, over=True), 0),
+        (command("COMPLETE"), ["Unknown"], Submitted(4100, over=True), 0),
+        (command("COMPLETE"), ["Normal", "Normal", "Stopped"], Submitted(over=True), 0),
+        (command("COMPLETE"), ["Normal"], Submitted(4100), 1),
+        (FORGOTTEN, ["Stopped"], Submitted(4100, over=True), 0),
+        (FORGOTTEN, ["Stopping"], Submitted(), 0),
+        (FORGOTTEN, ["Normal"], Submitted(4100), 1),
+        (page("", 404), ["Stopping"], Submitted(), 0),
+        (page("", 404), ["Normal"], Submitted(4100), 1),
+    ],
+)
+def test_a_command_that_is_over(poll: Response, words: list[str], outcome: Submitted, sent: int) -> None:
+    second = Try([service(word) for word in words], polls=[poll])
+    assert second.submit(NOTE.submitted(4100)) == outcome
+    assert second.sent == sent
+
+
+def test_a_forgotten_command_and_an_unreadable_state() -> None:
+    second = Try([page("", 404)], polls=[FORGOTTEN])
+    with pytest.raises(StateUndecided):
+        second.submit(NOTE.submitted(4100))
+    assert second.sent == 0
+
+
+def test_a_try_that_died_while_it_was_sending_leaves_it_to_the_state() -> None:
+    assert Try([service("Stopping")]).submit(NOTE.submitting()) == Submitted()
+    undecided = Try([service("Unknown")])
+    with pytest.raises(StateUndecided):
+        undecided.submit(NOTE.submitting())
+    untouched = Try([UP])
+    assert untouched.submit(NOTE.submitting()) == Submitted(4100)
+    assert untouched.manager.calls == [*[LOOK] * 5, SEND]
+    assert undecided.sent == 0
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        None,
+        NOTE.done(),
+        Note(ServiceChange(Action.START, "HBase")).submitted(4100),
+        Note(ServiceChange(Action.STOP, "Hive")).submitting(),
+        Note(ServiceChange(Action.STOP, "HBase", 2)).submitting(),
+    ],
+)
+def test_notes_that_tell_nothing(kept: dict[str, str | int] | None) -> None:
+    fresh = Try([UP])
+    assert fresh.submit(kept) == Submitted(4100)
+    assert fresh.manager.calls == [LOOK, SEND]

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import logging
+import ssl
+
+import pytest
+
+from airflow_mrs.manager.errors import InvalidArgument
+from airflow_mrs.manager.settings import Settings
+from airflow_mrs.manager.transport import (
+    RedactTickets,
+    certificate_refused,
+    find_cause,
+    make_tls_context,
+    reason,
+)
+
+from .driver import NORMAL
+
+
+def test_a_refused_certificate_names_the_field_that_mends_it() -> None:
+    error = ssl.SSLCertVerificationError("x")
+    error.verify_message = "self-signed certificate"
+    refused = certificate_refused(NORMAL, error)
+    assert refused.permanent
+    assert "self-signed certificate" in str(refused)
+    assert "'ca_cert'" in str(refused)
+
+
+@pytest.mark.parametrize(
+    ("message", "args", "written"),
+    [
+        ("GET /x?ticket=ST-1-abc&a=b", (), "GET /x?ticket=***&a=b"),
+        ('%s "GET %s HTTP/1.1" 302', ("h", "/x?TICKET=ST-1"), 'h "GET /x?TICKET=*** HTTP/1.1" 302'),
+        ("GET /cas/login;jsessionid=ABC?x", (), "GET /cas/login;jsessionid=***"),
+        ("%d connections", (3,), "3 connections"),
+    ],
+)
+def test_tickets_do_not_get_into_the_log(message: str, args: tuple[object, ...], written: str) -> None:
+    record = logging.LogRecord("urllib3", logging.DEBUG, "", 0, message, args, None)
+    assert RedactTickets().filter(record)
+    assert record.getMessage() == written
+
+
+def test_verification_is_on_unless_switched_off() -> None:
+    checked = make_tls_context(NORMAL)
+    assert (checked.verify_mode, checked.check_hostname) == (ssl.CERT_REQUIRED, True)
+    unchecked = make_tls_context(Settings("m", "h", verify=False))
+    assert (unchecked.verify_mode, unchecked.check_hostname) == (ssl.CERT_NONE, False)
+
+
+@pytest.mark.parametrize(
+    "ca_cert", ["/no/such/file", "-----BEGIN CERTIFICATE-----\nnonsense", "a\0b", __file__]
+)
+def test_a_ca_cert_that_is_none(ca_cert: str) -> None:
+    with pytest.raises(InvalidArgument, match="ca_cert"):
+        make_tls_context(Settings("m", "h", ca_cert=ca_cert))
+
+
+def nested(cause: Exception) -> Exception:
+    outer = RuntimeError("see https://h/?ticket=ST-1")
+    outer.__cause__ = ValueError("wrapped", cause)
+    return outer
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (nested(ConnectionRefusedError(111, "Connection refused")), "connection refused"),
+        (nested(TimeoutError()), "timed out"),
+        (TimeoutError(), "timed out"),
+        (
+            nested(ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number")),
+            "TLS failed (SSLError)",
+        ),
+        (nested(KeyError()), "runtime error"),
+    ],
+)
+def test_the_reason_of_a_broken_connection_shows_no_address(error: Exception, words: str) -> None:
+    assert reason(error) == words
+
+
+def test_a_cause_is_found_also_where_causes_go_in_circles() -> None:
+    error = RuntimeError()
+    error.__context__ = error
+    assert find_cause(error, TimeoutError) is None
