@@ -169,7 +169,7 @@ def test_a_lost_answer_to_an_accepted_request(lost: Response | MRSError, word: s
 def test_a_lost_request_is_sent_once_more_when_the_service_clearly_stays_as_it_was() -> None:
     first = Try([UP], [LOST, ACCEPTED])
     assert first.submit() == Submitted(4100)
-    assert first.manager.calls == [LOOK, SEND, *[LOOK] * 5, SEND]
+    assert first.manager.calls == [LOOK, SEND, *[LOOK] * CONTRADICTING_LOOKS, SEND]
     assert first.driver.pauses == [1, 2, 4, 5]
 
 
@@ -247,7 +247,7 @@ def test_a_try_that_died_while_it_was_sending_leaves_it_to_the_state() -> None:
         undecided.submit(NOTE.submitting())
     untouched = Try([UP])
     assert untouched.submit(NOTE.submitting()) == Submitted(4100)
-    assert untouched.manager.calls == [*[LOOK] * 5, SEND]
+    assert untouched.manager.calls == [*[LOOK] * CONTRADICTING_LOOKS, SEND]
     assert undecided.sent == 0
 
 

@@ -170,7 +170,7 @@ def test_complete_and_a_lasting_contradiction_is_an_error(word: str) -> None:
     driver = manager([DONE], [service(word)])
     with pytest.raises(StateContradicts, match=f"reported the command COMPLETE, but HBase is still '{word}'"):
         wait(driver)
-    assert asked(driver, LOOK) == 5
+    assert asked(driver, LOOK) == CONTRADICTING_LOOKS
 
 
 def test_complete_of_a_service_that_manager_does_not_show() -> None:

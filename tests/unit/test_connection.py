@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import Connection
+
+from airflow_mrs.connection import read_settings
+from airflow_mrs.manager.errors import InvalidArgument
+from airflow_mrs.manager.settings import Settings
+
+
+def read(extra: dict[str, object] | None = None, **fields: Any) -> Settings:
+    connection = Connection(**{"conn_id": "c", "conn_type": "mrs", "host": "10.0.0.5", **fields})
+    return read_settings("c", connection, extra or {})
+
+
+def test_what_is_not_given_has_its_default() -> None:
+    assert read() == Settings("c", "10.0.0.5")
+
+
+def test_every_field_is_read() -> None:
+    extra: dict[str, object] = {
+        "auth": "cas",
+        "cas_port": "20010",
+        "cas_url": "https://sso.example/cas",
+        "verify": "False",
+        "ca_cert": "/ca.pem",
+        "timeout": "12.5",
+        "status_property": "state",
+        "known_as": "a.example, b.example",
+    }
+    assert read(extra, port=1, login="u", password="p") == Settings(
+        *(
+            "c",
+            "10.0.0.5",
+            1,
+            "u",
+            "p",
+            "cas",
+            20010,
+            "https://sso.example/cas",
+            False,
+            "/ca.pem",
+            12.5,
+            "state",
+        ),
+        known_as=("a.example", "b.example"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "verify"), [(False, False), ("no", False), (0, False), ("TRUE", True), ("", True)]
+)
+def test_flags_come_in_many_ways(value: object, verify: bool) -> None:
+    assert read({"verify": value}).verify is verify
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"auth": 1},
+        {"cas_port": "x"},
+        {"timeout": True},
+        {"verify": "maybe"},
+        {"known_as": [1]},
+        {"known_as": {"a": 1}},
+        {"cas_url": ["x"]},
+    ],
+    ids=str,
+)
+def test_a_field_that_can_not_be_right_is_named(extra: dict[str, object]) -> None:
+    with pytest.raises(InvalidArgument, match=next(iter(extra))):
+        read(extra)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"), [({"conn_type": "http"}, "of type 'http'"), ({"host": ""}, "host is missing")]
+)
+def test_connections_of_another_kind(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidArgument, match=message):
+        read(**fields)
