@@ -7,10 +7,17 @@ from typing import TYPE_CHECKING, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+try:
+    from airflow.sdk.exceptions import TaskDeferralTimeout
+except ImportError:  # Airflow 2
+    from airflow.exceptions import TaskDeferralTimeout  # type: ignore[no-redef]
+
 from airflow_mrs.manager.errors import MRSError, restore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+__all__ = ["TaskDeferralTimeout", "no_retry_of_what_cannot_change", "raise_from_event"]
 
 
 @contextmanager

@@ -147,7 +147,7 @@ class Browser:
         Take an address to the configured origins.
 
         :param url: an absolute address.
-        :return: the address itself where it lies in them; for a host in ``known_as`` the same place there.
+        :return: the address in the settings' own spelling; for a host in ``known_as`` the same place there.
         :raises ForeignRedirect: for any other host.
         """
         try:
@@ -157,7 +157,7 @@ class Browser:
             raise BadAnswer(f"{self._settings}: a redirect leads to no valid address.") from None
         for own in (self._web, self._cas):
             if (parts.scheme, host, port or 443) == ("https", (own.hostname or "").lower(), own.port or 443):
-                return url
+                return urlunsplit((own.scheme, own.netloc, parts.path, parts.query, ""))
         if host in self._own_names:
             own = self._cas if f"{parts.path}/".startswith(f"{self._cas.path}/") else self._web
             return urlunsplit((own.scheme, own.netloc, parts.path, parts.query, ""))
@@ -167,6 +167,10 @@ class Browser:
             f"was sent there. If {host or 'that'} is a name of this same Manager (behind a tunnel or a DNS name), "
             "add it to 'known_as' in the connection's extra."
         )
+
+    def holds(self, cookie_name: str) -> bool:
+        """Whether a cookie of that name was set."""
+        return any(cookie.name == cookie_name for cookie in self._jar)
 
     def in_cas(self, url: str) -> bool:
         """Whether an address in the configured origins belongs to the CAS application."""

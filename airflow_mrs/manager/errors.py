@@ -78,6 +78,10 @@ class BadAnswer(AnswerLost):
         self.gateway = gateway
 
 
+class PasswordUnanswered(AnswerLost):
+    """A password was sent, and nobody knows what the CAS made of it. It may count as a wrong one."""
+
+
 class RequestRefused(MRSError):
     """Manager answered the request with a refusal (HTTP 4xx or ``state: FAILED``) and did not act on it."""
 
@@ -121,6 +125,7 @@ _KINDS: dict[str, type[MRSError]] = {
         SessionLost,
         AnswerLost,
         BadAnswer,
+        PasswordUnanswered,
         RequestRefused,
         CommandFailed,
         WaitTimedOut,

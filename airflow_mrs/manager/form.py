@@ -27,7 +27,7 @@ class Form:
     :param action: where it goes, as it is written in the page; empty for the page itself.
     :param preset: the fields whose values stand in the page, every hidden input among them.
     :param typed: the fields to type into, with the values they start from.
-    :param password: the name of the password field; None in a form that asks for none.
+    :param passwords: the password fields, each with whether nobody sees it.
     :param button: the first submit button that has a name.
     :param asks_captcha: whether it shows a field for a CAPTCHA.
     """
@@ -35,9 +35,19 @@ class Form:
     action: str = ""
     preset: list[Field] = field(default_factory=list)
     typed: list[Field] = field(default_factory=list)
-    password: str | None = None
+    passwords: list[tuple[bool, str]] = field(default_factory=list)
     button: Field | None = None
     asks_captcha: bool = False
+
+    @property
+    def password(self) -> str | None:
+        """The name of the password field to fill in, a visible one if there is one; None in a form without."""
+        return min(self.passwords, key=lambda entry: entry[0])[1] if self.passwords else None
+
+    @property
+    def is_cas(self) -> bool:
+        """Whether it carries the ticket by which a CAS knows its own form."""
+        return any(name in {"lt", "execution"} for name, _ in self.preset)
 
     def filled(self, username: str, password: str) -> list[Field]:
         """
@@ -53,6 +63,7 @@ class Form:
         fields = [
             *self.preset,
             *(typed for typed in self.typed if typed[0] != username_field),
+            *((name, "") for _, name in self.passwords if name != self.password),
             (username_field, username),
             (self.password or "password", password),
             *([self.button] if self.button else ()),
@@ -67,13 +78,14 @@ def find_login_form(page: str) -> Form | None:
     Find the login form of a page.
 
     :param page: HTML of any quality. Only its first half million characters count.
-    :return: the first form that asks for a password, or None.
+    :return: the first form that asks for a password, one with the ticket of a CAS before others; or None.
     """
     parser = _FormParser()
     with suppress(AssertionError):  # how html.parser gives up on a malformed declaration
         # No close(): it would look at the tag that a page leaves open at its end from every "<" in it anew.
         parser.feed(page[:_LONGEST_PAGE])
-    return next((form for form in parser.forms if form.password is not None), None)
+    asking = [form for form in parser.forms if form.passwords]
+    return min(asking, key=lambda form: not form.is_cas, default=None)
 
 
 class _FormParser(HTMLParser):
@@ -135,9 +147,10 @@ class _FormParser(HTMLParser):
         if form is None or not name or "disabled" in attributes or kind in _NEVER_SENT:
             return
         value = attributes.get("value") or ""
+        visible = not self._invisible and not _hides(attributes)
         match kind:
             case "password":
-                form.password = form.password or name
+                form.passwords.append((not visible, name))
             case "submit":
                 form.button = form.button or (name, value)
             case "checkbox" | "radio":
@@ -146,7 +159,6 @@ class _FormParser(HTMLParser):
             case _ if kind not in _TYPED_IN:
                 form.preset.append((name, value))
             case _:
-                visible = not self._invisible and not _hides(attributes)
                 form.asks_captcha |= visible and _looks_like_captcha(attributes)
                 form.typed.append((name, value))
 

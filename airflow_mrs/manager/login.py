@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from airflow_mrs.manager.errors import BadAnswer, LoginRefused, RequestRefused
+from airflow_mrs.manager.errors import AnswerLost, BadAnswer, LoginRefused, PasswordUnanswered, RequestRefused
 from airflow_mrs.manager.form import find_login_form
 from airflow_mrs.manager.model import CommandState
 from airflow_mrs.manager.protocol import open_envelope
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _OK = 200
 _REJECTED = "cannot be determined to be authentic"
+_GRANTED = "CASTGC"
 _MUST_CHANGE = "modify_password.html"
 _LOCKED = re.compile(r"\blocked\b", re.IGNORECASE)
 _SERVICE_PATH = "/web/cas_security_check.htm"
@@ -80,7 +81,10 @@ def _pass_cas(settings: Settings, browser: Browser) -> Flow[None]:
         ("Origin", origin),
         ("Referer", page.url),
     )
-    landed = yield from browser.visit("POST", action, headers, urlencode(fields).encode())
+    try:
+        landed = yield from browser.visit("POST", action, headers, urlencode(fields).encode())
+    except AnswerLost as error:
+        raise PasswordUnanswered(str(error)) from None
     _require_no_refusal(settings, browser, landed)
 
 
@@ -88,6 +92,8 @@ def _require_no_refusal(settings: Settings, browser: Browser, page: Page) -> Non
     if not browser.in_cas(page.url):
         return  # the CAS sent us on; what the web application shows there is not about the login
     text = page.response.text
+    if browser.holds(_GRANTED) and _MUST_CHANGE not in text:
+        return  # the CAS let us in, whatever else its page talks about
     if _REJECTED in text:
         raise LoginRefused(
             f"{settings}: Manager rejected the login of user {settings.login!r}. Correct login and password in the "
@@ -113,6 +119,8 @@ def _require_no_refusal(settings: Settings, browser: Browser, page: Page) -> Non
             f"{settings}: the CAS did not let user {settings.login!r} in and shows its login page again. Check login "
             "and password, and by a browser whether the account is locked; the same ones are not tried again."
         )
+    if page.response.status != _OK:
+        raise PasswordUnanswered(f"{settings}: the CAS answered HTTP {page.response.status} to the login")
 
 
 def _check(settings: Settings, browser: Browser) -> Flow[str | None]:
@@ -140,7 +148,7 @@ def _check(settings: Settings, browser: Browser) -> Flow[str | None]:
     if envelope.state.upper() != CommandState.COMPLETE or envelope.error_code:
         raise LoginRefused(
             f"{settings}: Manager did not begin a session: {envelope.state or 'no state'}, error "
-            f"{envelope.error_code}: {envelope.error_description or 'without a text'}.",
+            f"{envelope.error_code}: {envelope.error_description.rstrip('.') or 'without a text'}.",
             lapses=True,
         )
     if envelope.flag("remind_pwd"):

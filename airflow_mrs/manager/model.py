@@ -70,6 +70,9 @@ _STATE_OF_WORD = {
 }
 
 
+_WORDS_THAT_HIDE_MOVEMENT = {"started", "active", "good", "bad", "concerning", "stopped"}
+
+
 @dataclass(frozen=True, slots=True)
 class FailedEntity:
     """
@@ -126,7 +129,7 @@ class Command:
     @property
     def failure(self) -> str:
         """Why it failed, in one line: code, text and every failed entity."""
-        text = f"error {self.error_code}: {self.error_description or 'without a text'}"
+        text = f"error {self.error_code}: {self.error_description.rstrip('.') or 'without a text'}"
         if self.failed_entities:
             text += f"; failed on {', '.join(map(str, self.failed_entities))}"
         return text
@@ -158,6 +161,11 @@ class Service:
     state: ServiceState
     word: str
     properties: tuple[Property, ...] = ()
+
+    @property
+    def hides_movement(self) -> bool:
+        """Whether it speaks as MRS 2.x does, without words for *starting* and *stopping*: it stays what it was."""
+        return _folded(self.word) in _WORDS_THAT_HIDE_MOVEMENT
 
 
 @dataclass(frozen=True, slots=True)

@@ -214,9 +214,8 @@ def check_service_name(service_name: str) -> str:
 
     :raises InvalidArgument: for anything else, before any request.
     """
-    text: object = (
-        service_name  # what a template renders may be None, whose text would be a name like any other
-    )
+    # What a template renders may be None, whose text would be a name like any other.
+    text: object = service_name
     if not (isinstance(text, str) and _NAME.fullmatch(text) and text.strip(".")):
         raise InvalidArgument(
             f"{service_name!r} is no service name. Give the name that MRS Manager shows, such as HBase: letters, "
@@ -386,7 +385,7 @@ class Envelope:
         if self.failed or self.error_code:
             raise RequestRefused(
                 f"Manager answered {self.state or 'without a state'}, error {self.error_code}: "
-                f"{self.error_description or 'without a text'}"
+                f"{self.error_description.rstrip('.') or 'without a text'}"
             )
 
 
@@ -409,7 +408,7 @@ def open_envelope(response: Response) -> Envelope:
     if not 200 <= status < 300:  # noqa: PLR2004
         raise BadAnswer(f"HTTP {status}")
     try:
-        content = json.loads(response.body)
+        content = json.loads(response.body, strict=False)
     except (ValueError, RecursionError):
         kind = "an HTML page" if response.body.lstrip()[:1] == b"<" else "something that is not JSON"
         raise BadAnswer(f"HTTP {status} with {kind}") from None
@@ -424,9 +423,9 @@ def require_accepted(command: Command, name: str) -> None:
 
     :param command: what was answered.
     :param name: what the message begins with.
-    :raises RequestRefused: when Manager answered FAILED.
+    :raises RequestRefused: when Manager answered FAILED, or with an error and no command.
     """
-    if command.state is CommandState.FAILED:
+    if command.state is CommandState.FAILED or (command.error_code and command.id == NO_COMMAND):
         raise RequestRefused(f"{name}: Manager refused it with {command.failure}.")
 
 

@@ -18,6 +18,7 @@ from airflow_mrs.manager.errors import (
     ForeignRedirect,
     LoginRefused,
     MRSError,
+    PasswordUnanswered,
     RequestRefused,
     SessionLost,
     Unreachable,
@@ -36,7 +37,11 @@ T = TypeVar("T")
 _REFUSAL_LAPSES_AFTER = 600.0
 _UNAUTHORIZED = 401
 
+_UNANSWERED_LAPSE_AFTER = 300.0
+_MOST_UNANSWERED = 2
+
 _refusals: dict[Settings, tuple[LoginRefused, float]] = {}
+_unanswered: defaultdict[Settings, list[float]] = defaultdict(list)
 login_locks: defaultdict[Settings, threading.Lock] = defaultdict(threading.Lock)
 """Held by a blocking driver while it logs in, so that threads don't try a wrong password side by side."""
 
@@ -65,6 +70,7 @@ class Session:
         self.generation = 0
         self._clock = clock
         self._browser = Browser(settings)
+        self._let_in = False
 
     def exchange(self, call: Call[T]) -> Generator[Request | LogIn, Response | None, T]:
         """
@@ -79,7 +85,7 @@ class Session:
         try:
             if self.generation == 0:
                 yield from self._renew(0)
-            for _ in range(2):
+            for renewable in (True, False):
                 generation, browser = self.generation, self._browser
                 request = self._request(browser, call)
                 response = yield request
@@ -88,7 +94,8 @@ class Session:
                 browser.take_cookies(request, response)
                 if not self._is_lost(browser, request, response):
                     return self._read(browser, call, request, response)
-                yield from self._renew(generation)
+                if renewable:
+                    yield from self._renew(generation)
         except ForeignRedirect:
             raise
         except (RequestRefused, AnswerLost, Unreachable) as error:
@@ -106,12 +113,17 @@ class Session:
             raise LoginRefused(
                 f"{known} (remembered from an earlier try; nothing was sent)", lapses=known.lapses
             )
+        self._spare_the_account()
         browser = Browser(self.settings)
         try:
             warning = yield from login.log_in(self.settings, browser)
         except LoginRefused as refusal:
             _refusals[self.settings] = (refusal, self._clock())
             raise
+        except PasswordUnanswered:
+            _unanswered[self.settings].append(self._clock())
+            raise
+        self._let_in = True
         self._browser = browser
         self.generation += 1
         return warning
@@ -128,6 +140,20 @@ class Session:
         except AnswerLost as error:
             # What got lost is an answer to the login, not one to the call.
             raise Unreachable(f"no session, the login failed: {error}") from None
+
+    def _spare_the_account(self) -> None:
+        """Hold a password back for a while that was sent more than once without an answer: it may be a wrong one."""
+        if self._let_in:
+            return  # with this very password
+        recent = [
+            sent for sent in _unanswered[self.settings] if self._clock() - sent < _UNANSWERED_LAPSE_AFTER
+        ]
+        _unanswered[self.settings] = recent
+        if len(recent) >= _MOST_UNANSWERED:
+            raise Unreachable(
+                f"{self.settings}: the CAS did not answer to the last {len(recent)} logins. Nothing is sent for five "
+                "minutes, since each may have counted as a wrong password"
+            )
 
     def _known_refusal(self) -> LoginRefused | None:
         refusal, since = _refusals.get(self.settings, (None, 0.0))
@@ -165,7 +191,7 @@ class Session:
 
 
 def _page(response: Response) -> str:
-    return response.text if response.body.lstrip()[:1] == b"<" else ""
+    return response.text if response.text.lstrip("\ufeff \t\r\n").startswith("<") else ""
 
 
 def _named(error: MRSError, name: str) -> MRSError:
@@ -178,3 +204,4 @@ def _named(error: MRSError, name: str) -> MRSError:
 def forget_refusals() -> None:
     """Forget every refusal, as a new process would."""
     _refusals.clear()
+    _unanswered.clear()

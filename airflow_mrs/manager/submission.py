@@ -20,7 +20,16 @@ from airflow_mrs.manager.errors import (
 )
 from airflow_mrs.manager.model import NO_COMMAND, Command, CommandState, ServiceState
 from airflow_mrs.manager.steps import Ask, Procedure, Remember, Say
-from airflow_mrs.manager.waiting import CONTRADICTING_POLLS, PASSING, UNDECIDED_POLLS, Contact, look, settle
+from airflow_mrs.manager.waiting import (
+    CONTRADICTING_SECONDS,
+    LONGEST_CHANGE,
+    PASSING,
+    UNDECIDED_POLLS,
+    Contact,
+    Streak,
+    look,
+    settle,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -205,11 +214,13 @@ def _find_out(contact: Contact, change: ServiceChange) -> Procedure[Submitted | 
     """
     Find out by the service's state whether a request was accepted; None where it clearly was not.
 
-    A service that moves the other way tells nothing yet: the request may stand behind that.
+    A service that moves the other way tells nothing yet: the request may stand behind that. One whose state has no
+    word for moving does not tell that it was left alone.
 
     :raises StateUndecided: where the state does not tell.
     """
-    untouched = undecided = 0
+    untouched, undecided = Streak(), 0
+    begun = contact.now
     while True:
         service = yield from look(contact, change)
         state, word = (service.state, service.word) if service else (ServiceState.UNKNOWN, "")
@@ -219,14 +230,16 @@ def _find_out(contact: Contact, change: ServiceChange) -> Procedure[Submitted | 
                 f"{contact.name}: the request got through, {change.service_name} is {word!r}; watching its state",
             )
             return Submitted(over=state is change.target)
-        untouched = untouched + 1 if state.settled else 0
+        untouched.add(contact.now, same=state.settled)
         undecided += state is ServiceState.UNKNOWN
-        if untouched >= CONTRADICTING_POLLS:
+        unseen = service is not None and service.hides_movement
+        if untouched.convinces(contact.now, CONTRADICTING_SECONDS) and not unseen:
             yield Say(
                 logging.INFO, f"{contact.name}: {change.service_name} stays {word!r}, nothing is under way"
             )
             return None
-        if undecided >= UNDECIDED_POLLS or contact.time_is_over:
+        waited_in_vain = contact.time_is_over or contact.now - begun >= LONGEST_CHANGE
+        if undecided >= UNDECIDED_POLLS or waited_in_vain:
             raise StateUndecided(
                 f"{contact.name}: it is not known whether the request got through, and the state of "
                 f"{change.service_name}, which alone could tell, is {word or 'unknown'!r}. Have a look at Manager; a "

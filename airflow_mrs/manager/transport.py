@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import socket
 import ssl
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ import certifi
 from airflow_mrs.manager.errors import CertificateRefused, InvalidArgument
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from airflow_mrs.manager.settings import Settings
 
 MOST_BYTES = 8 * 1024 * 1024
@@ -49,7 +52,9 @@ def make_tls_context(
         else:
             context.load_verify_locations(cafile=os.path.expanduser(settings.ca_cert))  # noqa: PTH111
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "no PEM certificates"
+        reason = "no PEM certificates are in it"
+        if isinstance(error, OSError) and not isinstance(error, ssl.SSLError):
+            reason = os.strerror(error.errno or 0).lower()
         raise InvalidArgument(
             f"{settings}: 'ca_cert' in the connection's extra must be the path of a PEM file, readable on every "
             f"worker and triggerer, or the PEM text itself: {reason}."
@@ -66,7 +71,7 @@ def certificate_refused(settings: Settings, error: ssl.SSLCertVerificationError)
     :return: the error to raise.
     """
     return CertificateRefused(
-        f"{settings}: the certificate of Manager was refused: {error.verify_message}. Put the certificate authority "
+        f"{settings}: the certificate of Manager was refused: {error.verify_message.rstrip('.')}. Put the certificate authority "
         "that signed it, or the certificate itself, into 'ca_cert' of the connection's extra, and reach Manager by "
         "a name that the certificate carries; setting 'verify' to false gives up the check. No credential was sent."
     )
@@ -80,17 +85,20 @@ def find_cause(error: BaseException, kind: type[OSError]) -> OSError | None:
     :param kind: the class looked for.
     :return: the first error of that class among the causes and arguments; None where there is none.
     """
+    return next((cause for cause in _causes(error) if isinstance(cause, kind)), None)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Go from a library's error to what is behind it: causes, contexts, and errors among the arguments."""
     seen: set[int] = set()
     pending: list[object] = [error]
     while pending:
         candidate = pending.pop(0)
-        if isinstance(candidate, kind):
-            return candidate
         if isinstance(candidate, BaseException) and id(candidate) not in seen:
             seen.add(id(candidate))
+            yield candidate
             pending += [candidate.__cause__, candidate.__context__, getattr(candidate, "reason", None)]
-            pending += candidate.args
-    return None
+            pending += [getattr(candidate, "os_error", None), *candidate.args]
 
 
 def reason(error: BaseException) -> str:
@@ -104,8 +112,11 @@ def reason(error: BaseException) -> str:
         return f"TLS failed ({getattr(cause, 'reason', None) or type(cause).__name__})"
     if isinstance(error, TimeoutError) or find_cause(error, TimeoutError) is not None:
         return "timed out"
-    if (cause := find_cause(error, OSError)) is not None and cause.strerror:
-        return cause.strerror.lower()
+    if find_cause(error, socket.gaierror) is not None:
+        return "the host's name is not known"
+    for candidate in _causes(error):
+        if isinstance(candidate, OSError) and candidate.errno:
+            return os.strerror(candidate.errno).lower()
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(error).__name__).lower()
 
 

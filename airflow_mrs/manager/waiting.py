@@ -35,13 +35,46 @@ LONGEST_OUTAGE = 600.0
 """Seconds without one good answer after which a wait gives up: a switchover takes up to five minutes."""
 
 CONTRADICTING_POLLS = 5
-"""So many polls in a row must contradict a command before they count."""
+"""So many polls in a row must say the same before the state of a service counts against a command."""
+
+CONTRADICTING_SECONDS = 30.0
+"""They must do so for at least this long, since the state may trail what happens."""
 
 UNDECIDED_POLLS = 12
 """So many polls in a row must leave the state open, where only it can decide, before a wait gives up."""
 
+LONGEST_CHANGE = 900.0
+"""Seconds that a stop or a start may take unseen, where a service's state has no word for being on its way."""
+
 _REFUSED_POLLS = 3
 _LONGEST_BACKOFF = 60.0
+
+
+@dataclass(slots=True)
+class Streak:
+    """Polls in a row that say the same."""
+
+    _polls: int = field(default=0, init=False)
+    _since: float = field(default=0.0, init=False)
+
+    @property
+    def begun(self) -> bool:
+        """Whether the last poll was one of them."""
+        return self._polls > 0
+
+    def add(self, now: float, *, same: bool) -> None:
+        """Count a poll, or begin anew."""
+        if not same:
+            self._polls = 0
+            return
+        if not self._polls:
+            self._since = now
+        self._polls += 1
+
+    def convinces(self, now: float, seconds: float) -> bool:
+        """Whether there were enough of them, over so many seconds."""
+        return self._polls >= CONTRADICTING_POLLS and now - self._since >= seconds
+
 
 PASSING = (AnswerLost, Unreachable, SessionLost)
 """The errors that can pass by themselves."""
@@ -96,8 +129,9 @@ class Contact:
                 yield Say(logging.WARNING, f"{self.name}: no answer from Manager, asking on: {seen.error}")
             failures += 1
             if self.time_is_over or self.now - since >= LONGEST_OUTAGE:
+                reason = str(seen.error).rstrip(".")
                 raise ContactLost(
-                    f"{self.name}: Manager has not answered for {self.now - since:.0f} s, last with {seen.error}. A "
+                    f"{self.name}: Manager has not answered for {self.now - since:.0f} s, last with {reason}. A "
                     "command that runs goes on in Manager."
                 )
             yield from self._pause(self._backoff(failures, seen.error), until=since + LONGEST_OUTAGE)
@@ -246,18 +280,20 @@ def settle(contact: Contact, change: ServiceChange, *, taken_at_its_word: bool) 
     :raises StateUndecided: when the state tells nothing, and only it could.
     :raises WaitTimedOut: when the time is over.
     """
-    contradicting = undecided = 0
+    against, undecided = Streak(), 0
     last: ServiceState | None = None
     while True:
         service = yield from look(contact, change)
         state = service.state if service else ServiceState.UNKNOWN
         word = (service.word if service else "") or "unknown"
-        silent = state is ServiceState.UNKNOWN and not contradicting
-        if state is change.target or (silent and taken_at_its_word):
+        if state is change.target or (
+            state is ServiceState.UNKNOWN and taken_at_its_word and not against.begun
+        ):
             return
-        contradicting = 0 if state in {change.on_the_way, ServiceState.UNKNOWN} else contradicting + 1
+        against.add(contact.now, same=state not in {change.on_the_way, ServiceState.UNKNOWN})
+        unseen = service is not None and service.hides_movement and not taken_at_its_word
         undecided = undecided + 1 if state is ServiceState.UNKNOWN else 0
-        if contradicting >= CONTRADICTING_POLLS:
+        if against.convinces(contact.now, LONGEST_CHANGE if unseen else CONTRADICTING_SECONDS):
             said = (
                 "Manager reported the command COMPLETE, but"
                 if taken_at_its_word

@@ -6,10 +6,9 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from airflow.exceptions import TaskDeferralTimeout
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator, conf
 
-from airflow_mrs.faults import no_retry_of_what_cannot_change, raise_from_event
+from airflow_mrs.faults import TaskDeferralTimeout, no_retry_of_what_cannot_change, raise_from_event
 from airflow_mrs.hooks.mrs_manager import MRSManagerHook
 from airflow_mrs.manager.change import Action, ServiceChange
 from airflow_mrs.manager.errors import InvalidArgument, WaitTimedOut

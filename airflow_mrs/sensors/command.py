@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.exceptions import TaskDeferralTimeout
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
     AirflowSensorTimeout,
@@ -16,7 +15,7 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_mrs.faults import raise_from_event
+from airflow_mrs.faults import TaskDeferralTimeout, raise_from_event
 from airflow_mrs.hooks.mrs_manager import MRSManagerHook
 from airflow_mrs.manager.errors import CommandFailed, MRSError, WaitTimedOut
 from airflow_mrs.manager.model import NO_COMMAND, CommandState
@@ -81,12 +80,19 @@ class MRSCommandSensor(BaseSensorOperator):
                     return
                 self._deadline = self._started(context) + self.timeout
                 if not self.deferrable:
-                    super().execute(context)
+                    self._poke_to_the_end(context)
                 elif not self.poke(context):
                     self._defer()
         finally:
             if self._hook is not None:
                 self._hook.close()
+
+    def _poke_to_the_end(self, context: Context) -> None:
+        try:
+            super().execute(context)
+        except AirflowSkipException:
+            # So the base class puts it under soft_fail, without a word of the command.
+            raise AirflowSensorTimeout from None
 
     def poke(self, context: Context) -> bool:  # noqa: ARG002 - Airflow's signature
         """

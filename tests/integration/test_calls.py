@@ -67,7 +67,7 @@ def test_a_failed_command_names_what_failed(simulate: Simulate, connect: Connect
     manager = connect(simulator)
 
     begun = manager.call(protocol.stop_service("HBase"))
-    with pytest.raises(CommandFailed, match=r"RegionServer does not let go\."):
+    with pytest.raises(CommandFailed, match="RegionServer does not let go"):
         manager.run(wait_for_command(contact(), begun.id))
 
 

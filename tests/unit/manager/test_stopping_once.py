@@ -12,7 +12,7 @@ from airflow_mrs.manager.model import ServiceState
 from .world import Event, World
 
 QUIETLY = {"command_seconds": 30.0, "lag": 0.0, "timeout": 600.0}
-HURRIEDLY = {"command_seconds": 4.0, "lag": 8.0, "timeout": 20.0}
+HURRIEDLY = {"command_seconds": 4.0, "lag": 8.0, "timeout": 60.0}
 
 
 def accepted(world: World) -> int:

@@ -21,6 +21,7 @@ from .driver import TO_LOGIN, Driver, Script, command, page, redirect, service
 LOOK = "GET /cluster/1/services/HBase"
 SEND = "POST /maintain/cluster/1/service/HBase/stop"
 POLL = "GET /common/command/4100/progress"
+CONTRADICTING_LOOKS = 9  # after 0, 1, 3, 7, 12, ..., 32 seconds
 STOP = ServiceChange(Action.STOP, "HBase")
 NOTE = Note(STOP)
 
@@ -170,7 +171,7 @@ def test_a_lost_request_is_sent_once_more_when_the_service_clearly_stays_as_it_w
     first = Try([UP], [LOST, ACCEPTED])
     assert first.submit() == Submitted(4100)
     assert first.manager.calls == [LOOK, SEND, *[LOOK] * CONTRADICTING_LOOKS, SEND]
-    assert first.driver.pauses == [1, 2, 4, 5]
+    assert first.driver.pauses == [1, 2, 4, *[5] * (CONTRADICTING_LOOKS - 4)]
 
 
 def test_a_request_lost_twice_is_for_a_human() -> None:
@@ -265,3 +266,16 @@ def test_notes_that_tell_nothing(kept: dict[str, str | int] | None) -> None:
     fresh = Try([UP])
     assert fresh.submit(kept) == Submitted(4100)
     assert fresh.manager.calls == [LOOK, SEND]
+
+
+def test_a_state_that_hides_movement_never_proves_that_a_request_was_not_accepted() -> None:
+    """MRS 2.x says *started* until a service is *stopped*."""
+    unchanged = Try([service("STARTED")], [LOST])
+    with pytest.raises(StateUndecided):
+        unchanged.submit()
+    assert unchanged.manager.calls.count(SEND) == 1
+    assert unchanged.phases == ["submitting"]
+
+    stopped_at_last = Try([*[service("STARTED")] * 40, service("STOPPED")], [LOST])
+    assert stopped_at_last.submit() == Submitted(over=True)
+    assert stopped_at_last.manager.calls.count(SEND) == 1

@@ -22,6 +22,7 @@ from airflow_mrs.manager.waiting import poll_command, wait_for_change, wait_for_
 from .driver import NOW, Driver, Script, command, page, service
 
 POLL = "GET /common/command/4100/progress"
+CONTRADICTING_LOOKS = 9  # after 0, 1, 3, 7, 12, ..., 32 seconds
 LOOK = "GET /cluster/1/services/HBase"
 STOP = ServiceChange(Action.STOP, "HBase")
 
@@ -206,3 +207,10 @@ def test_without_a_command_the_state_decides() -> None:
         wait(manager([], [service("Started")]), command_id=None)
     with pytest.raises(WaitTimedOut, match="HBase is 'Stopping'"):
         wait(manager([], [service("Stopping")]), command_id=None, timeout=30)
+
+
+def test_a_state_that_hides_movement_is_given_the_time_that_a_stop_takes() -> None:
+    """MRS 2.x says *started* until a service is *stopped*."""
+    wait(manager([], [*[service("STARTED")] * 100, service("STOPPED")]), command_id=None)
+    with pytest.raises(StateContradicts):
+        wait(manager([], [service("STARTED")]), command_id=None)

@@ -1,0 +1,62 @@
+"""An operator's whole life without a scheduler: worker, trigger, worker again, and the notes between two tries."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import TaskDeferred
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow.sdk import BaseOperator
+
+    from airflow_mrs.triggers.command import MRSCommandTrigger
+
+
+class Died(BaseException):
+    """The worker is gone, as by SIGKILL: nothing of the task's code runs after it."""
+
+
+class Store:
+    """Stands in for Airflow's ``task_state_store``, which needs an API server; what it holds outlives a try."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, Any] = {}
+        self.on_set: dict[str, Callable[[], object]] = {}
+
+    def get(self, key: str) -> Any:
+        return self._rows.get(key)
+
+    def set(self, key: str, value: dict[str, Any]) -> None:
+        """Keep a row; ``on_set`` may let something happen right after, at the phase that the note tells of."""
+        if before := self.on_set.pop(f"before {value['phase']}", None):
+            before()
+        self._rows[key] = value
+        if after := self.on_set.pop(value["phase"], None):
+            after()
+
+
+def die() -> None:
+    raise Died
+
+
+def carry_out(operator: BaseOperator, store: Store | None = None) -> Any:
+    """Run one try of an operator, with its deferral if it defers, and return what it returns."""
+    context: Any = {} if store is None else {"task_state_store": store}
+    try:
+        return operator.execute(context)
+    except TaskDeferred as deferral:
+        trigger: Any = deferral.trigger
+        event = asyncio.run(first_event(trigger))
+        return operator.resume_execution(deferral.method_name, {"event": event}, context)
+
+
+async def first_event(trigger: MRSCommandTrigger) -> Any:
+    # As the database would hand it over.
+    path, arguments = trigger.serialize()
+    assert path.endswith(type(trigger).__name__)
+    async for event in type(trigger)(**arguments).run():
+        return event.payload
+    raise AssertionError("a trigger says something before it ends")
