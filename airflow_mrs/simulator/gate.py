@@ -28,18 +28,20 @@ class Gate:
         self._closed_until = 0.0
         self._outage: asyncio.Task[None] | None = None
         self._ending = asyncio.Event()
+        self._changing = asyncio.Lock()
 
     async def open(self) -> None:
         """Accept connections."""
         await self._listener.open(self._app, self._context, self._on_connection)
 
-    def refuse(self, seconds: float) -> None:
+    async def refuse(self, seconds: float) -> None:
         """Cut all connections now, and refuse new ones for a while."""
         loop = asyncio.get_running_loop()
-        self._closed_until = max(self._closed_until, loop.time() + seconds)
-        if self._outage is None:
-            self._listener.shut()
-            self._outage = loop.create_task(self._stay_closed())
+        async with self._changing:
+            self._closed_until = max(self._closed_until, loop.time() + seconds)
+            if self._outage is None:
+                self._listener.shut()
+                self._outage = loop.create_task(self._stay_closed())
 
     async def close(self) -> None:
         """Refuse connections for good."""
@@ -50,11 +52,13 @@ class Gate:
 
     async def _stay_closed(self) -> None:
         await self._listener.close()
-        loop = asyncio.get_running_loop()
-        while (left := self._closed_until - loop.time()) > 0:
+        while not self._ending.is_set():
+            async with self._changing:
+                left = self._closed_until - asyncio.get_running_loop().time()
+                if left <= 0:
+                    await self.open()
+                    self._outage = None
+                    return
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left):
                     await self._ending.wait()
-                return
-        await self.open()
-        self._outage = None

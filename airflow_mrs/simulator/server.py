@@ -161,17 +161,14 @@ class Simulator:
         """Cut all connections, and refuse new ones for a while. When this returns, the ports are closed."""
         if self._loop is None:
             raise RuntimeError("the simulator does not run")
-        closed = threading.Event()
 
-        def close() -> None:
+        async def close() -> None:
             for name, gate in self._gates.items():
                 if port in {name, "both"}:
-                    gate.refuse(seconds)
+                    await gate.refuse(seconds)
                     self.journal.record("port closed", port=name, seconds=seconds)
-            closed.set()
 
-        self._loop.call_soon_threadsafe(close)
-        closed.wait()
+        asyncio.run_coroutine_threadsafe(close(), self._loop).result()
 
     def switchover(self, seconds: float, *, forget_commands: bool = True) -> None:
         """Let the standby node take over: nothing answers for a while, and then nobody is known any more."""

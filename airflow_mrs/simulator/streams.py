@@ -26,4 +26,5 @@ async def flooding(megabytes: int) -> AsyncIterator[bytes]:
     part = b" " * (MEGABYTE // _PARTS)
     for _ in range(megabytes * _PARTS - 1):
         yield part
+        await asyncio.sleep(0)  # lets it be noticed that the client has gone
     yield part[len(_OPENING) + len(_CLOSING) :] + _CLOSING
