@@ -47,7 +47,7 @@ def read_settings(conn_id: str, connection: Connection, extra: Mapping[str, obje
         login=connection.login or None,
         password=connection.password or None,
         auth=fields.text("auth"),
-        cas_port=int(fields.number("cas_port", DEFAULT_CAS_PORT)),
+        cas_port=fields.whole_number("cas_port", DEFAULT_CAS_PORT),
         cas_url=fields.text("cas_url"),
         verify=fields.flag("verify", default=True),
         ca_cert=fields.text("ca_cert"),
@@ -78,6 +78,12 @@ class _Extra:
             return float(str(value))
         except ValueError:
             raise self._wrong(field, "a number") from None
+
+    def whole_number(self, field: str, default: int) -> int:
+        number = float(self.number(field, default))
+        if not number.is_integer():
+            raise self._wrong(field, "a whole number")
+        return int(number)
 
     def flag(self, field: str, *, default: bool) -> bool:
         value = self._value(field)

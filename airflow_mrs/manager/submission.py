@@ -167,7 +167,7 @@ def _resume(contact: Contact, change: ServiceChange, command_id: int) -> Procedu
         yield Say(logging.INFO, f"{contact.name}: command {command_id} of an earlier try has done it")
         return Submitted(command_id, over=True)
     # FAILED without a trace: Manager may have forgotten it. COMPLETE: the service may only be slow to show it.
-    return (yield from _find_out(contact, change))
+    return (yield from _find_out(contact, change, may_run=command.state is CommandState.FAILED))
 
 
 def _look_before(contact: Contact, change: ServiceChange) -> Procedure[Submitted | None]:
@@ -210,12 +210,14 @@ def _look_before(contact: Contact, change: ServiceChange) -> Procedure[Submitted
         yield from contact.pause()
 
 
-def _find_out(contact: Contact, change: ServiceChange) -> Procedure[Submitted | None]:
+def _find_out(
+    contact: Contact, change: ServiceChange, *, may_run: bool = True
+) -> Procedure[Submitted | None]:
     """
-    Find out by the service's state whether a request was accepted; None where it clearly was not.
+    Find out by the service's state whether a request was accepted; None where nothing comes of it any more.
 
     A service that moves the other way tells nothing yet: the request may stand behind that. One whose state has no
-    word for moving does not tell that it was left alone.
+    word for moving does not tell that it was left alone, unless the command is known not to run (``may_run``).
 
     :raises StateUndecided: where the state does not tell.
     """
@@ -232,7 +234,7 @@ def _find_out(contact: Contact, change: ServiceChange) -> Procedure[Submitted | 
             return Submitted(over=state is change.target)
         untouched.add(contact.now, same=state.settled)
         undecided += state is ServiceState.UNKNOWN
-        unseen = service is not None and service.hides_movement
+        unseen = may_run and service is not None and service.hides_movement
         if untouched.convinces(contact.now, CONTRADICTING_SECONDS) and not unseen:
             yield Say(
                 logging.INFO, f"{contact.name}: {change.service_name} stays {word!r}, nothing is under way"

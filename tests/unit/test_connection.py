@@ -61,6 +61,9 @@ def test_flags_come_in_many_ways(value: object, verify: bool) -> None:
     [
         {"auth": 1},
         {"cas_port": "x"},
+        {"cas_port": "20009.7"},
+        {"cas_port": "nan"},
+        {"cas_port": "inf"},
         {"timeout": True},
         {"verify": "maybe"},
         {"known_as": [1]},

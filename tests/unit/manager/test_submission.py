@@ -221,6 +221,7 @@ def test_a_running_command_is_waited_for(state: str) -> None:
         (command("COMPLETE"), ["Unknown"], Submitted(4100, over=True), 0),
         (command("COMPLETE"), ["Normal", "Normal", "Stopped"], Submitted(over=True), 0),
         (command("COMPLETE"), ["Normal"], Submitted(4100), 1),
+        (command("COMPLETE"), ["STARTED"], Submitted(4100), 1),
         (FORGOTTEN, ["Stopped"], Submitted(4100, over=True), 0),
         (FORGOTTEN, ["Stopping"], Submitted(), 0),
         (FORGOTTEN, ["Normal"], Submitted(4100), 1),
