@@ -21,7 +21,7 @@ event                 its fields                                                
 `set_state`           `service`, `state`, `seconds` until a moving service gets there     `simulator.cluster.`
 ====================  ==================================================================  =====================
 
-`refuse` and `switchover` close the port of this interface too.
+`refuse` and `switchover` begin when their answer is out, and close the port of this interface too.
 """
 
 from __future__ import annotations

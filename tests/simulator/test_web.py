@@ -59,6 +59,16 @@ def test_the_login_ticket_needs_form_encoding_but_no_html_escapes(visit: Visit) 
     assert not set("&<>") & set(value)
 
 
+def test_the_first_cookie_of_the_form_and_the_last_of_the_login_are_those_that_count(visit: Visit) -> None:
+    visitor = visit()
+    page = visitor.session.get(f"{visitor.cas}/cas/login").raw.headers.getlist("Set-Cookie")
+    assert len(page) > 1
+    assert page[0].startswith("casSessionId=")
+    login = visitor.log_in().raw.headers.getlist("Set-Cookie")
+    assert len(login) > 1
+    assert login[-1].startswith("CASTGC=TGT-")
+
+
 def test_a_wrong_password_shows_the_form_again(visit: Visit) -> None:
     visitor = visit()
     answer = visitor.log_in("wrong")
