@@ -37,7 +37,7 @@ LONGEST_OUTAGE = 600.0
 CONTRADICTING_POLLS = 5
 """So many polls in a row must say the same before the state of a service counts against a command."""
 
-CONTRADICTING_SECONDS = 30.0
+CONTRADICTING_SECONDS = 15.0
 """They must do so for at least this long, since the state may trail what happens."""
 
 UNDECIDED_POLLS = 12
@@ -293,7 +293,8 @@ def settle(contact: Contact, change: ServiceChange, *, taken_at_its_word: bool) 
         against.add(contact.now, same=state not in {change.on_the_way, ServiceState.UNKNOWN})
         unseen = service is not None and service.hides_movement and not taken_at_its_word
         undecided = undecided + 1 if state is ServiceState.UNKNOWN else 0
-        if against.convinces(contact.now, LONGEST_CHANGE if unseen else CONTRADICTING_SECONDS):
+        patience = LONGEST_CHANGE if unseen else 0.0 if contact.time_is_over else CONTRADICTING_SECONDS
+        if against.convinces(contact.now, patience):
             said = (
                 "Manager reported the command COMPLETE, but"
                 if taken_at_its_word

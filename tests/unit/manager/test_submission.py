@@ -21,7 +21,7 @@ from .driver import TO_LOGIN, Driver, Script, command, page, redirect, service
 LOOK = "GET /cluster/1/services/HBase"
 SEND = "POST /maintain/cluster/1/service/HBase/stop"
 POLL = "GET /common/command/4100/progress"
-CONTRADICTING_LOOKS = 9  # after 0, 1, 3, 7, 12, ..., 32 seconds
+CONTRADICTING_LOOKS = 6  # after 0, 1, 3, 7, 12, 17 seconds
 STOP = ServiceChange(Action.STOP, "HBase")
 NOTE = Note(STOP)
 

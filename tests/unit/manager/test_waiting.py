@@ -22,7 +22,7 @@ from airflow_mrs.manager.waiting import poll_command, wait_for_change, wait_for_
 from .driver import NOW, Driver, Script, command, page, service
 
 POLL = "GET /common/command/4100/progress"
-CONTRADICTING_LOOKS = 9  # after 0, 1, 3, 7, 12, ..., 32 seconds
+CONTRADICTING_LOOKS = 6  # after 0, 1, 3, 7, 12, 17 seconds
 LOOK = "GET /cluster/1/services/HBase"
 STOP = ServiceChange(Action.STOP, "HBase")
 
