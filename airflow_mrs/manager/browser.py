@@ -22,6 +22,7 @@ _REDIRECTS = {301, 302, 303, 307, 308}
 _MOST_REDIRECTS = 10
 _LOGIN_PATH = re.compile(r"/cas/login(;|/?$)")
 _COOKIE_DOMAIN = re.compile(r";\s*domain=\s*\"?([^;\"]*)\"?", re.IGNORECASE)
+_QUOTED_PATH = re.compile(r"(;\s*path=\s*)\"([^;\"]*)\"", re.IGNORECASE)
 _UNSENDABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # a folded line, bytes that are no UTF-8
 _ALWAYS_SENT = (
     ("User-Agent", "airflow-provider-mrs"),
@@ -83,8 +84,8 @@ class Browser:
         message = Message()
         for name, value in response.headers:
             if name.lower() in {"set-cookie", "set-cookie2"}:
-                sendable = _UNSENDABLE.sub(" ", value)
-                message["Set-Cookie"] = _COOKIE_DOMAIN.sub(self._without_own_domain, sendable)
+                cookie = _QUOTED_PATH.sub(r"\1\2", _UNSENDABLE.sub(" ", value))
+                message["Set-Cookie"] = _COOKIE_DOMAIN.sub(self._without_own_domain, cookie)
         carrier = CookieRequest(request.url, method=request.method)  # noqa: S310 - only a carrier of cookies
         self._jar.extract_cookies(_Headers(message), carrier)  # type: ignore[arg-type]  # it reads info() alone
 
@@ -186,10 +187,12 @@ class Browser:
             return False
 
     def _without_own_domain(self, attribute: re.Match[str]) -> str:
-        """Drop a cookie's domain that names Manager itself: an address can't have one, and none is needed."""
+        """Drop a domain of Manager's: an address can't have one, and none is needed."""
         domain = attribute[1].strip().strip(".").lower()
-        own = {self._web.hostname, self._cas.hostname, *self._own_names}
-        return "" if domain in own else attribute[0]
+        own = domain in {self._web.hostname, self._cas.hostname} or any(
+            f".{name}".endswith(f".{domain}") for name in self._own_names
+        )
+        return "" if own else attribute[0]
 
 
 class _Headers:

@@ -20,12 +20,60 @@ Attributes = dict[str, str | None]
 
 
 @dataclass(slots=True)
+class Option:
+    """
+    An option of a select.
+
+    :param value: what is sent for it; its text where None.
+    :param selected: whether the page selects it.
+    :param disabled: whether it is never sent.
+    :param text: its text, in pieces.
+    """
+
+    value: str | None
+    selected: bool
+    disabled: bool
+    text: list[str] = field(default_factory=list)
+
+    @property
+    def sent(self) -> str:
+        """What is sent for it."""
+        return " ".join("".join(self.text).split()) if self.value is None else self.value
+
+
+@dataclass(slots=True)
+class Select:
+    """
+    A list to choose from.
+
+    :param name: its name.
+    :param multiple: whether it takes any number of options.
+    :param options: what it offers.
+    """
+
+    name: str
+    multiple: bool
+    options: list[Option] = field(default_factory=list)
+
+    @property
+    def chosen(self) -> list[Field]:
+        """What is sent for it. One that takes a single option starts from the first, where the page selects none."""
+        selected = [option for option in self.options if option.selected]
+        if not self.multiple:
+            selected = selected[-1:] or [option for option in self.options if not option.disabled][:1]
+        return [(self.name, option.sent) for option in selected if not option.disabled]
+
+
+@dataclass(slots=True)
 class Form:
     """
     A form of a page.
 
     :param action: where it goes, as it is written in the page; empty for the page itself.
+    :param base: what the page wants its addresses to start from; empty for its own address.
     :param preset: the fields whose values stand in the page, every hidden input among them.
+    :param selects: the lists to choose from.
+    :param texts: the names of its text areas, and what they start from in pieces.
     :param typed: the fields to type into, with the values they start from.
     :param passwords: the password fields, each with whether nobody sees it.
     :param button: the first submit button that has a name.
@@ -33,7 +81,10 @@ class Form:
     """
 
     action: str = ""
+    base: str = ""
     preset: list[Field] = field(default_factory=list)
+    selects: list[Select] = field(default_factory=list)
+    texts: list[tuple[str, list[str]]] = field(default_factory=list)
     typed: list[Field] = field(default_factory=list)
     passwords: list[tuple[bool, str]] = field(default_factory=list)
     button: Field | None = None
@@ -62,6 +113,8 @@ class Form:
         username_field = "username" if "username" in names or not names else names[0]
         fields = [
             *self.preset,
+            *(chosen for select in self.selects for chosen in select.chosen),
+            *((name, "".join(text).removeprefix("\n")) for name, text in self.texts),
             *(typed for typed in self.typed if typed[0] != username_field),
             *((name, "") for _, name in self.passwords if name != self.password),
             (username_field, username),
@@ -85,7 +138,10 @@ def find_login_form(page: str) -> Form | None:
         # No close(): it would look at the tag that a page leaves open at its end from every "<" in it anew.
         parser.feed(page[:_LONGEST_PAGE])
     asking = [form for form in parser.forms if form.passwords]
-    return min(asking, key=lambda form: not form.is_cas, default=None)
+    form = min(asking, key=lambda form: not form.is_cas, default=None)
+    if form is not None:
+        form.base = parser.base or ""
+    return form
 
 
 class _FormParser(HTMLParser):
@@ -93,29 +149,28 @@ class _FormParser(HTMLParser):
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
+        self.base: str | None = None
         self.forms: list[Form] = []
         self._by_id: dict[str, Form] = {}
+        self._awaited: dict[str, Form] = {}  # named by a control that stands before it
         self._open: Form | None = None
         self._invisible: list[str] = []
         self._invisible_tags: Counter[str] = Counter()
-        self._select: tuple[Form, str] | None = None
+        self._select: Select | None = None
+        self._text: list[str] | None = None
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         attributes: Attributes = dict(reversed(attrs))  # of a repeated attribute the first counts
         self._follow_visibility(tag, attributes)
         match tag:
+            case "base" if self.base is None:
+                self.base = attributes.get("href")
             case "form" if self._open is None:
-                self._open = Form(action=(attributes.get("action") or "").strip())
-                self.forms.append(self._open)
-                if form_id := attributes.get("id"):
-                    self._by_id.setdefault(form_id, self._open)
-            case "input" | "button":
+                self._open_form(attributes)
+            case "option":
+                self._add_option(attributes)
+            case "input" | "button" | "select" | "textarea":
                 self._add_control(tag, attributes)
-            case "select" if (form := self._owner(attributes)) and (name := attributes.get("name")):
-                self._select = (form, name)
-            case "option" if self._select and "selected" in attributes:
-                form, name = self._select
-                form.preset.append((name, attributes.get("value") or ""))
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.handle_starttag(tag, attrs)
@@ -125,11 +180,17 @@ class _FormParser(HTMLParser):
             self._open = None
         elif tag == "select":
             self._select = None
+        if tag in {"form", "select", "option", "textarea"}:
+            self._text = None
         while self._invisible_tags[tag]:
             closed = self._invisible.pop()
             self._invisible_tags[closed] -= 1
             if closed == tag:
                 break
+
+    def handle_data(self, data: str) -> None:
+        if self._text is not None:
+            self._text.append(data)
 
     def _follow_visibility(self, tag: str, attributes: Attributes) -> None:
         """Keep the open elements from the outermost invisible one inwards."""
@@ -137,14 +198,44 @@ class _FormParser(HTMLParser):
             self._invisible.append(tag)
             self._invisible_tags[tag] += 1
 
+    def _open_form(self, attributes: Attributes) -> None:
+        form_id = attributes.get("id") or ""
+        self._open = self._awaited.pop(form_id, None) or Form()
+        self._open.action = (attributes.get("action") or "").strip()
+        self.forms.append(self._open)
+        self._by_id.setdefault(form_id, self._open)
+
     def _owner(self, attributes: Attributes) -> Form | None:
         form_id = attributes.get("form")
-        return self._open if form_id is None else self._by_id.get(form_id)
+        if not form_id:
+            return self._open if form_id is None else None
+        return self._by_id.get(form_id) or self._awaited.setdefault(form_id, Form())
+
+    def _add_option(self, attributes: Attributes) -> None:
+        if self._select is not None:
+            value = attributes["value"] or "" if "value" in attributes else None
+            option = Option(value, "selected" in attributes, "disabled" in attributes)
+            self._select.options.append(option)
+            self._text = option.text
 
     def _add_control(self, tag: str, attributes: Attributes) -> None:
+        self._select = self._text = None
         form, name = self._owner(attributes), attributes.get("name")
+        if form is None or not name or "disabled" in attributes:
+            return
+        match tag:
+            case "select":
+                self._select = Select(name, multiple="multiple" in attributes)
+                form.selects.append(self._select)
+            case "textarea":
+                self._text = []
+                form.texts.append((name, self._text))
+            case _:
+                self._add_input(form, name, tag, attributes)
+
+    def _add_input(self, form: Form, name: str, tag: str, attributes: Attributes) -> None:
         kind = (attributes.get("type") or ("submit" if tag == "button" else "text")).strip().lower()
-        if form is None or not name or "disabled" in attributes or kind in _NEVER_SENT:
+        if kind in _NEVER_SENT:
             return
         value = attributes.get("value") or ""
         visible = not self._invisible and not _hides(attributes)

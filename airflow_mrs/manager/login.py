@@ -6,7 +6,14 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from airflow_mrs.manager.errors import AnswerLost, BadAnswer, LoginRefused, PasswordUnanswered, RequestRefused
+from airflow_mrs.manager.errors import (
+    AnswerLost,
+    BadAnswer,
+    LoginRefused,
+    PasswordUnanswered,
+    RequestRefused,
+    Unreachable,
+)
 from airflow_mrs.manager.form import find_login_form
 from airflow_mrs.manager.model import CommandState
 from airflow_mrs.manager.protocol import open_envelope
@@ -33,12 +40,21 @@ def log_in(settings: Settings, browser: Browser) -> Flow[str | None]:
     :param browser: holds the session's cookies afterwards.
     :return: a warning of Manager's about the password, if there is one.
     :raises LoginRefused: when the account is not let in.
+    :raises PasswordUnanswered: when nobody knows what the CAS made of the password.
     :raises ForeignRedirect: when Manager or its CAS points elsewhere.
     :raises BadAnswer: when an answer is not that of a Manager.
     """
-    if settings.uses_cas:
-        yield from _pass_cas(settings, browser)
-    return (yield from _check(settings, browser))
+    if not settings.uses_cas:
+        return (yield from _check(settings, browser))
+    let_in = yield from _pass_cas(settings, browser)
+    try:
+        return (yield from _check(settings, browser))
+    except (LoginRefused, AnswerLost, Unreachable) as error:
+        if let_in:
+            raise
+        raise PasswordUnanswered(
+            f"{settings}: the CAS said neither yes nor no to the login. {error}"
+        ) from None
 
 
 def log_out(settings: Settings, browser: Browser) -> Flow[None]:
@@ -55,8 +71,8 @@ def log_out(settings: Settings, browser: Browser) -> Flow[None]:
         yield browser.request("POST", f"{settings.cas_base}/logout", body=b"")
 
 
-def _pass_cas(settings: Settings, browser: Browser) -> Flow[None]:
-    """Fill in the login form. What the CAS makes of it is known only by ``login_check``, unless it says no."""
+def _pass_cas(settings: Settings, browser: Browser) -> Flow[bool]:
+    """Fill in the login form, and return whether the CAS lets us in as far as it says; only Manager knows."""
     page = yield from browser.visit("GET", f"{settings.cas_base}/login")
     form = find_login_form(page.response.text)
     if page.response.status != _OK or form is None:
@@ -70,7 +86,8 @@ def _pass_cas(settings: Settings, browser: Browser) -> Flow[None]:
             "in Manager for this user. No password was sent.",
             lapses=True,
         )
-    action = browser.home(browser.resolve(page.url, form.action))
+    start = browser.resolve(page.url, form.base) if form.action else page.url
+    action = browser.home(browser.resolve(start, form.action))
     fields = form.filled(settings.login or "", settings.password or "")
     if not any(name == "service" and value for name, value in (*fields, *parse_qsl(urlsplit(action).query))):
         service = urlencode({"service": settings.web_origin + _SERVICE_PATH})
@@ -85,15 +102,16 @@ def _pass_cas(settings: Settings, browser: Browser) -> Flow[None]:
         landed = yield from browser.visit("POST", action, headers, urlencode(fields).encode())
     except AnswerLost as error:
         raise PasswordUnanswered(str(error)) from None
-    _require_no_refusal(settings, browser, landed)
+    return _let_in(settings, browser, landed)
 
 
-def _require_no_refusal(settings: Settings, browser: Browser, page: Page) -> None:
+def _let_in(settings: Settings, browser: Browser, page: Page) -> bool:
+    """Return whether a page is that of a successful login. False says that the page does not tell."""
     if not browser.in_cas(page.url):
-        return  # the CAS sent us on; what the web application shows there is not about the login
+        return True  # the CAS sent us on; what the web application shows there is not about the login
     text = page.response.text
     if browser.holds(_GRANTED) and _MUST_CHANGE not in text:
-        return  # the CAS let us in, whatever else its page talks about
+        return True  # the CAS let us in, whatever else its page talks about
     if _REJECTED in text:
         raise LoginRefused(
             f"{settings}: Manager rejected the login of user {settings.login!r}. Correct login and password in the "
@@ -121,6 +139,7 @@ def _require_no_refusal(settings: Settings, browser: Browser, page: Page) -> Non
         )
     if page.response.status != _OK:
         raise PasswordUnanswered(f"{settings}: the CAS answered HTTP {page.response.status} to the login")
+    return False
 
 
 def _check(settings: Settings, browser: Browser) -> Flow[str | None]:
@@ -132,7 +151,7 @@ def _check(settings: Settings, browser: Browser) -> Flow[str | None]:
         page = yield from _visit_without_cas(settings, browser, url)
     if browser.is_login(page.url) or find_login_form(page.response.text):
         raise LoginRefused(
-            f"{settings}: the CAS took the login of user {settings.login!r}, but Manager asks for another one.",
+            f"{settings}: Manager asks for another login right after that of user {settings.login!r}.",
             lapses=True,
         )
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -48,6 +49,8 @@ class Response:
     @property
     def text(self) -> str:
         """The body as text. A page in a wrong or unknown encoding is still a page."""
+        if self.body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            return self.body.decode("utf-16", errors="replace")
         charset = _CHARSET.search(self.header("Content-Type") or "")
         return self.body.decode(charset[1] if charset else "utf-8", errors="replace")
 

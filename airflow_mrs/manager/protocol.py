@@ -278,7 +278,7 @@ class Envelope:
     def state(self) -> str:
         """The state in Manager's own word."""
         state = _get(self.content, "state")
-        return _text(state) if isinstance(state, str) else ""
+        return _text(state).strip() if isinstance(state, str) else ""
 
     @property
     def error_code(self) -> int:
@@ -311,7 +311,7 @@ class Envelope:
             command_id = _whole(_get(self.content, "id"))
         word = self.state
         try:
-            state = CommandState(word.strip().upper().replace(" ", "_").replace("-", "_"))
+            state = CommandState(word.upper().replace(" ", "_").replace("-", "_"))
         except ValueError:
             state = CommandState.UNKNOWN
         return Command(
@@ -408,13 +408,29 @@ def open_envelope(response: Response) -> Envelope:
     if not 200 <= status < 300:  # noqa: PLR2004
         raise BadAnswer(f"HTTP {status}")
     try:
-        content = json.loads(response.body, strict=False)
+        content = _parse(response)
     except (ValueError, RecursionError):
         kind = "an HTML page" if response.body.lstrip()[:1] == b"<" else "something that is not JSON"
         raise BadAnswer(f"HTTP {status} with {kind}") from None
     if not isinstance(content, Mapping):
         raise BadAnswer(f"HTTP {status} with JSON that is no object")
     return Envelope(content)
+
+
+def _parse(response: Response) -> object:
+    try:
+        return _loads(response.body)
+    except UnicodeDecodeError:  # any other encoding than JSON's own is the declared one
+        return _loads(response.text)
+
+
+def _loads(text: str | bytes) -> object:
+    return json.loads(text, strict=False, parse_float=_parse_float)
+
+
+def _parse_float(text: str) -> float:
+    number = float(text)
+    return int(number) if number.is_integer() else number  # an id may be written as 4100.0
 
 
 def require_accepted(command: Command, name: str) -> None:

@@ -86,7 +86,7 @@ CAPTCHA = page("<form><input type=password name=password><input name=captcha></f
         ([FORM, FORM], "shows its login page again", False),
         ([FORM, CAPTCHA], "now asks for a CAPTCHA", True),
         ([CAPTCHA], "No password was sent", True),
-        ([FORM, SUCCESS, FORM], "asks for another one", True),
+        ([FORM, SUCCESS, FORM], "asks for another login", True),
         ([FORM, SUCCESS, answer(state="COMPLETE", modifyPwd="true")], "must be changed", True),
         (
             [FORM, SUCCESS, answer(state="FAILED", error_code=-5, error_description="no")],
