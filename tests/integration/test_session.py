@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import pytest
 from airflow_mrs.manager import protocol
 from airflow_mrs.manager.client import Client
 from airflow_mrs.manager.errors import CertificateRefused, LoginRefused, MRSError, Unreachable
-from airflow_mrs.simulator import Simulator
+from airflow_mrs.simulator import Simulator, pages
 from tests.integration.conftest import settings_of
 
 if TYPE_CHECKING:
@@ -123,3 +124,24 @@ def test_redirects_that_name_another_host_need_known_as(simulate: Simulate, conn
         connect(simulator).call(protocol.list_clusters())
 
     assert connect(simulator, known_as=("manager.example",)).call(protocol.list_clusters())
+
+
+def test_no_form_makes_either_driver_see_another_host_than_we_do(
+    simulate: Simulate, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulator = simulate()
+    with socket.create_server(("127.0.0.1", 0)) as evil:
+        evil.setblocking(False)
+        # To some libraries the host ends at the backslash, to others it begins after the '@'.
+        form = pages.login
+        own = f"{simulator.connection['host']}:{simulator.connection['extra']['cas_port']}"
+        action = f"https://127.0.0.1:{evil.getsockname()[1]}\\@{own}/cas/login"
+        monkeypatch.setattr(
+            pages, "login", lambda *args, **options: form(*args, **options).replace("/cas/login", action)
+        )
+
+        assert connect(simulator).call(protocol.list_clusters())
+
+        with pytest.raises(BlockingIOError):
+            evil.accept()
+    assert simulator.journal.logins_succeeded == 1

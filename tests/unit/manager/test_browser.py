@@ -26,6 +26,16 @@ def test_cookies_come_back_to_manager(domain: str) -> None:
     assert cookies(browser, f"{WEB}/web/v1") == "a=1"
 
 
+@pytest.mark.parametrize(
+    ("domain", "kept"), [("manager.example", True), (".Example", True), ("ager.example", False)]
+)
+def test_a_domain_of_a_name_that_manager_has_elsewhere(domain: str, kept: bool) -> None:
+    browser = Browser(KNOWN)
+    answer = Response(200, (("Set-Cookie", f"a=1; Path=/; Domain={domain}"),))
+    browser.take_cookies(browser.request("GET", f"{CAS}/cas/login"), answer)
+    assert cookies(browser, f"{WEB}/web/v1") == ("a=1" if kept else "")
+
+
 def test_a_cookie_for_another_domain_and_one_that_is_over_are_dropped() -> None:
     browser = Browser(SECURE)
     answer = Response(200, (("Set-Cookie", "a=1; domain=.example"), ("Set-Cookie", "b=2; max-age=0")))

@@ -62,3 +62,52 @@ def test_a_captcha_counts_where_it_is_shown(control: str, asks: bool) -> None:
     form = find_login_form(f"<form>{PASSWORD}{control}</form>")
     assert form is not None
     assert form.asks_captcha is asks
+
+
+@pytest.mark.parametrize(
+    ("control", "sent"),
+    [
+        ("<select name=a><option value=1>One<option value=2>Two</select>", ["1"]),
+        ("<select name=a><option value=1 disabled>One<option value=2>Two</select>", ["2"]),
+        ("<select name=a><option value=1 selected><option value=2 selected></select>", ["2"]),
+        (
+            "<select name=a multiple><option value=1 selected><option value=2 selected><option value=3></select>",
+            ["1", "2"],
+        ),
+        ("<select name=a multiple><option value=1></select>", []),
+        ("<select name=a><option value=1 selected disabled><option value=2></select>", []),
+        ("<select name=a><option>\n Some\n <b>realm</b> </option> </select>", ["Some realm"]),
+        ("<select name=a><option value=>Any</select>", [""]),
+        ("<select name=a disabled><option value=1 selected></select>", []),
+        ("<select name=a></select><option value=1>", []),
+        ("<textarea name=a>\n two\nlines </textarea> no more", [" two\nlines "]),
+        ("<textarea name=a disabled>x</textarea>", []),
+    ],
+)
+def test_what_the_page_has_chosen_or_written_is_sent(control: str, sent: list[str]) -> None:
+    form = find_login_form(f"<form>{control}{PASSWORD}</form>")
+    assert form is not None
+    assert [value for name, value in form.filled("me", "s3cret") if name == "a"] == sent
+
+
+def test_a_control_belongs_to_the_form_that_it_names() -> None:
+    form = find_login_form(f"""
+        <input type=hidden name=before value=1 form=f><input type=hidden name=none value=1 form="">
+        <form id=g><input type=hidden name=within value=1 form=f><input type=hidden name=other value=1></form>
+        <form id=f action=first>{PASSWORD}</form><form id=f action=second>{PASSWORD}</form>
+        <input type=hidden name=after value=1 form=f><input type=hidden name=nowhere value=1 form=h>""")
+    assert form is not None
+    assert form.action == "first"
+    assert form.preset == [("before", "1"), ("within", "1"), ("after", "1")]
+
+
+def test_the_first_base_counts() -> None:
+    form = find_login_form(f"<base target=x><base href=/cas/a/><base href=/b/><form>{PASSWORD}</form>")
+    assert form is not None
+    assert form.base == "/cas/a/"
+
+
+def test_many_forms_take_no_long_time() -> None:
+    form = find_login_form("<form></form>" * 35_000 + f"<form action=last>{PASSWORD}</form>")
+    assert form is not None
+    assert form.action == "last"

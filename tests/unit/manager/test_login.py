@@ -7,12 +7,20 @@ import pytest
 
 from airflow_mrs.manager import login
 from airflow_mrs.manager.browser import Browser
-from airflow_mrs.manager.errors import BadAnswer, ForeignRedirect, LoginRefused
+from airflow_mrs.manager.errors import (
+    BadAnswer,
+    ForeignRedirect,
+    LoginRefused,
+    MRSError,
+    PasswordUnanswered,
+    Unreachable,
+)
+from airflow_mrs.manager.message import Response
 
 from .driver import LOGGED_IN, NORMAL, SECURE, TO_LOGIN, answer, converse, page, redirect
 
 if TYPE_CHECKING:
-    from airflow_mrs.manager.message import Request, Response
+    from airflow_mrs.manager.message import Request
 
 FORM = page(
     "<form action=login><input type=hidden name=lt value='[lt=LT-1]'><input name=username>"
@@ -20,22 +28,26 @@ FORM = page(
     200,
     ("Set-Cookie", "casSessionId=1; Path=/cas"),
 )
+CAS = "https://10.0.0.5:20009/cas"
 SUCCESS = page("<h1>Log In Successful</h1>", 200, ("Set-Cookie", "CASTGC=TGT-1; Path=/cas"))
 
 
 class Answers:
-    """Gives one answer after the other and keeps what was asked."""
+    """Gives one answer after the other and keeps what was asked. One that is an error is raised."""
 
-    def __init__(self, *answers: Response) -> None:
+    def __init__(self, *answers: Response | MRSError) -> None:
         self.answers = list(answers)
         self.requests: list[Request] = []
 
     def __call__(self, request: Request) -> Response:
         self.requests.append(request)
-        return self.answers.pop(0)
+        outcome = self.answers.pop(0)
+        if isinstance(outcome, MRSError):
+            raise outcome
+        return outcome
 
 
-def get_in(*answers: Response) -> tuple[str | None, list[Request]]:
+def get_in(*answers: Response | MRSError) -> tuple[str | None, list[Request]]:
     manager = Answers(*answers)
     return converse(login.log_in(SECURE, Browser(SECURE)), manager), manager.requests
 
@@ -108,6 +120,61 @@ def test_ways_not_to_be_let_in(answers: list[Response], message: str, lapses: bo
 def test_answers_that_are_not_of_a_manager(answers: list[Response]) -> None:
     with pytest.raises(BadAnswer):
         get_in(*answers)
+
+
+SILENCE = page("<p>Starting up, please wait")
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [page("", 503)],
+        [SILENCE, FORM],
+        [SILENCE, page("", 502)],
+        [SILENCE, Unreachable("refused")],
+        [page("", 200), FORM],
+        [answer(state="COMPLETE"), FORM],
+    ],
+)
+def test_a_cas_that_says_neither_yes_nor_no_has_refused_nobody(answers: list[Response | MRSError]) -> None:
+    with pytest.raises(PasswordUnanswered) as caught:
+        get_in(FORM, *answers)
+    assert not caught.value.permanent
+    assert "s3cret-word" not in str(caught.value)
+
+
+def test_where_the_cas_says_nothing_manager_may_say_yes() -> None:
+    warning, _ = get_in(FORM, SILENCE, LOGGED_IN)
+    assert warning is None
+
+
+@pytest.mark.parametrize(
+    ("base", "action", "target"),
+    [
+        ("/cas/portal/", "../login", f"{CAS}/login"),
+        ("portal/", "enter", f"{CAS}/portal/enter"),
+        ("/elsewhere/", "", f"{CAS}/login"),
+        ("https://10.0.0.5:20009/x/", "y", "https://10.0.0.5:20009/x/y"),
+    ],
+)
+def test_an_action_starts_from_the_base_of_its_page(base: str, action: str, target: str) -> None:
+    form = page(f"<base href='{base}'><form action='{action}'><input type=password name=password></form>")
+    _, requests = get_in(form, SUCCESS, LOGGED_IN)
+    assert requests[1].url.partition("?")[0] == target
+
+
+def test_a_base_leads_no_password_out_of_the_two_origins() -> None:
+    manager = Answers(
+        page("<base href=//evil.example/><form action=x><input type=password name=password></form>")
+    )
+    with pytest.raises(ForeignRedirect):
+        converse(login.log_in(SECURE, Browser(SECURE)), manager)
+    assert len(manager.requests) == 1
+
+
+def test_a_page_in_utf_16() -> None:
+    utf_16 = Response(200, (("Content-Type", "text/html"),), FORM.body.decode().encode("utf-16"))
+    assert len(get_in(utf_16, SUCCESS, LOGGED_IN)[1]) == 3
 
 
 def test_no_password_leaves_the_two_origins() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -131,10 +132,42 @@ def test_a_command(envelope: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     ("envelope", "command_id"),
-    [({"id": 0}, 0), ({"id": "7"}, 7), ({"id": -1}, -1), ({}, -1), ({"id": None}, -1), ({"id": -9}, -1)],
+    [
+        ({"id": 0}, 0),
+        ({"id": "7"}, 7),
+        ({"id": 7.0}, 7),
+        ({"id": 7.5}, -1),
+        ({"id": -1}, -1),
+        ({}, -1),
+        ({"id": None}, -1),
+        ({"id": -9}, -1),
+    ],
 )
 def test_the_id_of_a_command(envelope: dict[str, Any], command_id: int) -> None:
     assert read(protocol.stop_service("HBase"), **envelope).id == command_id
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "gbk", "iso-8859-1"])
+def test_an_answer_in_the_encoding_that_it_declares(encoding: str) -> None:
+    text = "l\xe4uft" if encoding == "iso-8859-1" else "\u6210\u529f"
+    body = json.dumps({"id": 7, "error_description": text}, ensure_ascii=False).encode(encoding)
+    response = Response(200, (("Content-Type", f"application/json;charset={encoding}"),), body)
+    assert protocol.open_envelope(response).error_description == text
+
+
+def test_utf_8_that_is_declared_as_something_else_is_utf_8() -> None:
+    response = Response(
+        200,
+        (("Content-Type", "application/json;charset=ISO-8859-1"),),
+        '{"error_description": "\u6210"}'.encode(),
+    )
+    assert protocol.open_envelope(response).error_description == "\u6210"
+
+
+def test_blanks_around_a_state() -> None:
+    assert read(protocol.stop_service("HBase"), state=" FAILED\n").state is CommandState.FAILED
+    with pytest.raises(RequestRefused):
+        read(protocol.get_service("HBase"), state=" FAILED ")
 
 
 def test_progress_keeps_the_id_that_was_asked_for() -> None:

@@ -15,12 +15,12 @@ from airflow_mrs.manager.errors import (
 )
 from airflow_mrs.manager.session import forget_refusals
 
-from .driver import LOGIN_CHECK, TO_LOGIN, Driver, Script, command, page, redirect, service
+from .driver import LOGIN_CHECK, SECURE, TO_LOGIN, Driver, Script, command, page, redirect, service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from airflow_mrs.manager.message import Response
+    from airflow_mrs.manager.message import Request, Response
 
 LOOK, SEND = "GET /cluster/1/services/HBase", "POST /maintain/cluster/1/service/HBase/stop"
 ACCEPTED = command("NEW", 4100)
@@ -82,3 +82,24 @@ def test_a_refusal_is_remembered_for_ten_minutes() -> None:
         with pytest.raises(LoginRefused):
             driver.call(protocol.get_service("HBase"))
         assert script.calls.count(LOGIN_CHECK) == asked
+
+
+def test_a_password_without_an_answer_is_sent_twice_in_five_minutes() -> None:
+    sent: list[Request] = []
+
+    def manager(request: Request) -> Response:
+        if "/cas/login" not in request.url:
+            return TO_LOGIN
+        if request.method == "POST":
+            sent.append(request)
+            return page("<p>Starting up, please wait")
+        return LOGIN_PAGE
+
+    driver = Driver(manager, settings=SECURE)
+    for seconds, attempts in ((0, 1), (1, 2), (1, 2), (297, 2), (2, 3)):
+        driver.clock.now += seconds
+        with pytest.raises(
+            Unreachable, match="neither yes nor no" if len(sent) < attempts else "Nothing is sent"
+        ):
+            driver.call(protocol.get_service("HBase"))
+        assert len(sent) == attempts
