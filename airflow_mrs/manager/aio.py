@@ -36,6 +36,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _MOST_CONNECTIONS = 8
+_LONGEST_HEADER = 64 * 1024  # as the blocking driver's library has it
 _LINGER = 30.0
 _LOGOUT_TIMEOUT = 5.0
 
@@ -50,7 +51,7 @@ class AsyncClient:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._session = Session(settings)
-        self._login_lock = asyncio.Lock()
+        self._login: asyncio.Task[None] | None = None
         self._opening = asyncio.Lock()
         self._http: aiohttp.ClientSession | None = None
         self._reads: dict[str, tuple[float, asyncio.Task[Any]]] = {}
@@ -94,7 +95,7 @@ class AsyncClient:
         if task is None or (task.done() and now - begun >= max_age):
             task = asyncio.create_task(self.call(call))
             self._reads[key] = (now, task)
-            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+            task.add_done_callback(_note_exception)
             self._drop_old_reads(now)
         return cast("T", await asyncio.shield(task))
 
@@ -135,14 +136,21 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Log out, as far as Manager lets us, and close the connections."""
-        for _, task in self._reads.values():
+        tasks = [task for _, task in self._reads.values()]
+        if self._login is not None:
+            tasks.append(self._login)
+        for task in tasks:
             task.cancel()
         self._reads.clear()
-        if self._http is not None:
-            with suppress(MRSError):
-                timeout = min(_LOGOUT_TIMEOUT, self.settings.timeout)
-                await self._converse(self._session.log_out(), timeout=timeout)
-            await self._http.close()
+        try:
+            await asyncio.gather(*tasks, return_exceptions=True)
+            if self._http is not None:
+                with suppress(MRSError):
+                    timeout = min(_LOGOUT_TIMEOUT, self.settings.timeout)
+                    await self._converse(self._session.log_out(), timeout=timeout)
+        finally:
+            if self._http is not None:
+                await self._http.close()
 
     def _drop_old_reads(self, now: float) -> None:
         for key, (begun, task) in list(self._reads.items()):
@@ -150,13 +158,19 @@ class AsyncClient:
                 del self._reads[key]
 
     async def _log_in(self, step: LogIn) -> None:
-        async with self._login_lock:
-            if self._session.generation != step.generation:
-                return
-            if step.generation:
-                log.info("%s: the session was lost, logging in again", self.settings)
-            if warning := await self._converse(self._session.log_in()):
-                log.warning("%s", warning)
+        """Log in, or share the login that is under way, and its failure: none who waits for it tries once more."""
+        if self._session.generation != step.generation:
+            return
+        if self._login is None or self._login.done():
+            self._login = asyncio.create_task(self._begin_session(again=step.generation > 0))
+            self._login.add_done_callback(_note_exception)
+        await asyncio.shield(self._login)
+
+    async def _begin_session(self, *, again: bool) -> None:
+        if again:
+            log.info("%s: the session was lost, logging in again", self.settings)
+        if warning := await self._converse(self._session.log_in()):
+            log.warning("%s", warning)
 
     async def _converse(self, flow: Flow[T], timeout: float | None = None) -> T:  # noqa: ASYNC109 - of each request
         try:
@@ -199,6 +213,8 @@ class AsyncClient:
                     connector=aiohttp.TCPConnector(ssl=context, limit=_MOST_CONNECTIONS),
                     cookie_jar=aiohttp.DummyCookieJar(),
                     trust_env=False,
+                    max_line_size=_LONGEST_HEADER,
+                    max_field_size=_LONGEST_HEADER,
                 )
             return self._http
 
@@ -214,13 +230,20 @@ class AsyncClient:
         return AnswerLost(f"no answer: {reason(error)}")
 
 
+def _note_exception(task: asyncio.Task[Any]) -> None:
+    """Keep asyncio from complaining about an error that nobody is left to take."""
+    if not task.cancelled():
+        task.exception()
+
+
 class _Shared:
-    """A client, how many use it, and the task that closes it a while after the last one left."""
+    """A client, how many use it, and the task that closes it."""
 
     def __init__(self, settings: Settings) -> None:
         self.client = AsyncClient(settings)
         self.users = 0
-        self.closing: asyncio.Task[None] | None = None
+        self.closes_at = 0.0
+        self.keeper: asyncio.Task[None] | None = None
 
 
 _shared: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Settings, _Shared]] = WeakKeyDictionary()
@@ -237,26 +260,27 @@ async def shared_client(settings: Settings) -> AsyncIterator[AsyncClient]:
     :return: the client, for the duration of the block.
     """
     clients = _shared.setdefault(asyncio.get_running_loop(), {})
-    shared = clients.setdefault(settings, _Shared(settings))
+    shared = clients.get(settings)
+    if shared is None:
+        shared = clients[settings] = _Shared(settings)
+        shared.keeper = asyncio.create_task(_keep(clients, shared))
     shared.users += 1
-    if shared.closing is not None:
-        shared.closing.cancel()
-        shared.closing = None
     try:
         yield shared.client
     finally:
         shared.users -= 1
-        if not shared.users:
-            shared.closing = asyncio.create_task(_close_after_linger(clients, shared))
+        shared.closes_at = time.monotonic() + _LINGER
 
 
-async def _close_after_linger(clients: dict[Settings, _Shared], shared: _Shared) -> None:
+async def _keep(clients: dict[Settings, _Shared], shared: _Shared) -> None:
+    """
+    Close a client some time after the last one left.
+
+    It is there from the first one on, so that a loop which ends cancels it together with those who still wait.
+    """
     try:
-        await asyncio.sleep(_LINGER)
-    except asyncio.CancelledError:
-        if shared.users:  # somebody came back
-            raise
-    # Either the time is over or the loop is ending.
-    if clients.get(shared.client.settings) is shared:
+        while (left := _LINGER if shared.users else shared.closes_at - time.monotonic()) > 0:  # noqa: ASYNC110 - for an absence
+            await asyncio.sleep(left)
+    finally:
         del clients[shared.client.settings]
-    await shared.client.close()
+        await shared.client.close()

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 _REDIRECTS = {301, 302, 303, 307, 308}
 _MOST_REDIRECTS = 10
 _LOGIN_PATH = re.compile(r"/cas/login(;|/?$)")
-_COOKIE_DOMAIN = re.compile(r";\s*domain=\s*\"?([^;\"]*)\"?", re.IGNORECASE)
-_QUOTED_PATH = re.compile(r"(;\s*path=\s*)\"([^;\"]*)\"", re.IGNORECASE)
+_COOKIE_DOMAIN = re.compile(r";\s*domain\s*=\s*\"?([^;\"]*)\"?", re.IGNORECASE)
+_QUOTED_PATH = re.compile(r"(;\s*path\s*=\s*)\"([^;\"]*)\"", re.IGNORECASE)
 _UNSENDABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # a folded line, bytes that are no UTF-8
 _ALWAYS_SENT = (
     ("User-Agent", "airflow-provider-mrs"),
