@@ -9,10 +9,12 @@ import os
 import secrets
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TextIO
@@ -24,6 +26,8 @@ from dev.rest import AirflowAPI
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    import psutil
 
 ROOT = Path(__file__).parents[1]
 STATE = ROOT / ".airflow"
@@ -134,9 +138,23 @@ class Airflow:
         self.stop_component(name)
         self.start_component(name)
 
+    def add_triggerer(self) -> str:
+        """Start one more triggerer and return its name."""
+        name = f"triggerer-{sum(map(_is_triggerer, self.components)) + 1}"
+        self.components[name] = self._component(name)
+        self.start_component(name)
+        return name
+
+    def remove_component(self, name: str) -> None:
+        self.components.pop(name).stop()
+
     def freeze(self, name: str) -> None:
         """Let a component stand still, as on a machine that swaps or whose network is gone."""
         self.components[name].signal_family(signal.SIGSTOP)
+        while self._database_is_locked():
+            # All others would stand still with it, which is SQLite's fault and not what is to be seen.
+            self.thaw(name)
+            self.components[name].signal_family(signal.SIGSTOP)
 
     def thaw(self, name: str) -> None:
         self.components[name].signal_family(signal.SIGCONT)
@@ -150,6 +168,17 @@ class Airflow:
         engine = sqlalchemy.create_engine(self.database, poolclass=sqlalchemy.NullPool)
         with engine.connect() as connection:
             return [dict(row) for row in connection.execute(sqlalchemy.text(query), values).mappings()]
+
+    def task_process(self, dag_id: str, run_id: str, task_id: str) -> psutil.Process:
+        """Return the process in which a task runs right now."""
+        [row] = self.rows(
+            "SELECT pid FROM task_instance WHERE dag_id = :dag AND run_id = :run AND task_id = :task",
+            dag=dag_id,
+            run=run_id,
+            task=task_id,
+        )
+        [process] = [p for p in self.components["scheduler"].family() if p.pid == row["pid"]]
+        return process
 
     def cli(self, *arguments: str) -> str:
         """Run an ``airflow`` command against this Airflow and return what it prints."""
@@ -203,6 +232,18 @@ class Airflow:
             leftover.unlink()
         shutil.copyfile(migrated_sqlite(), self.home / "airflow.db")
 
+    def _database_is_locked(self) -> bool:
+        """Tell whether somebody has held SQLite's lock for a while."""
+        if not self.database.startswith("sqlite"):
+            return False
+        with closing(sqlite3.connect(self.home / "airflow.db", timeout=2)) as connection:
+            try:
+                connection.execute("BEGIN EXCLUSIVE")
+            except sqlite3.OperationalError:
+                return True
+            connection.rollback()
+        return False
+
     def _start(self, name: str) -> None:
         self._last_job_before[name] = self.rows("SELECT max(id) AS id FROM job")[0]["id"] or 0
         self.components[name].start()
@@ -248,6 +289,10 @@ def dag_bundles(folders: Iterable[Path]) -> list[dict[str, object]]:
 def _kind(name: str) -> str:
     """Tell what ``triggerer-2`` is."""
     return name.rstrip("-0123456789")
+
+
+def _is_triggerer(name: str) -> bool:
+    return _kind(name) == "triggerer"
 
 
 def _names(triggerers: int) -> list[str]:

@@ -52,7 +52,7 @@ PageName = Literal["captcha", "locked", "modify_password", "wrong_password"]
 _JSON = "application/json;charset=UTF-8"
 _NONSENSE = {
     "html": (b"<html><body>Please come back later.</body></html>", "text/html;charset=UTF-8"),
-    "not_utf8": (b'{"id": 1, "state": "COMPLETE", "error_description": "\xe9\xff\xfe"}', _JSON),
+    "not_utf8": (b'{"id": 1, \xff\xfe "state": "COMPLETE"}', _JSON),
     "broken_json": (b'{"id": 1, "state": "COMPLETE", "error_code": 0, "res_obj": {', _JSON),
 }
 

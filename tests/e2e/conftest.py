@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,7 +10,6 @@ from dev.harness import ROOT, STATE, Airflow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from airflow_mrs.simulator import Simulator
 
@@ -40,7 +40,8 @@ def airflow(home: Path) -> Iterator[Airflow]:
     """A real Airflow: API server, scheduler, DAG processor, triggerer."""
     with Airflow(
         home,
-        ROOT / "example_dags",
+        [ROOT / "example_dags", Path(__file__).parent / "dags"],
+        parallelism=16,
         settings={"operators": {"default_deferrable": True}},
         environment={"BASH_ENV": str(home / "bash_env")},
     ) as airflow:
@@ -49,13 +50,13 @@ def airflow(home: Path) -> Iterator[Airflow]:
 
 @pytest.fixture
 def manage(airflow: Airflow, simulate: Callable[..., Simulator]) -> Iterator[Callable[..., Simulator]]:
-    """Start a simulator that is ``mrs_default`` to that Airflow."""
+    """Start a simulator that is a connection to that Airflow, by default ``mrs_default``."""
     with ExitStack() as connections:
 
-        def start(**options: Any) -> Simulator:
+        def start(conn_id: str = "mrs_default", **options: Any) -> Simulator:
             simulator = simulate(**options)
-            airflow.api.add_connection("mrs_default", simulator.connection)
-            connections.callback(airflow.api.delete_connection, "mrs_default")
+            airflow.api.add_connection(conn_id, simulator.connection)
+            connections.callback(airflow.api.delete_connection, conn_id)
             return simulator
 
         yield start
