@@ -32,6 +32,8 @@ class Driver(Protocol):
 
     def close(self) -> None: ...
 
+    def end(self) -> None: ...
+
 
 class Blocking:
     def __init__(self, settings: Settings) -> None:
@@ -45,6 +47,9 @@ class Blocking:
 
     def close(self) -> None:
         self._client.close()
+
+    def end(self) -> None:
+        """There is nothing else to end."""
 
 
 class Asynchronous:
@@ -61,7 +66,7 @@ class Asynchronous:
     def close(self) -> None:
         self._runner.run(self._client.close())
 
-    def __del__(self) -> None:
+    def end(self) -> None:
         self._runner.close()
 
 
@@ -96,6 +101,7 @@ def connect(request: pytest.FixtureRequest) -> Iterator[Callable[..., Driver]]:
 
         def open_driver(simulator: Simulator, **changes: Any) -> Driver:
             driver: Driver = request.param(settings_of(simulator, **changes))
+            drivers.callback(driver.end)
             drivers.callback(driver.close)
             return driver
 
