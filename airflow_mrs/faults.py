@@ -7,17 +7,10 @@ from typing import TYPE_CHECKING, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-try:
-    from airflow.sdk.exceptions import TaskDeferralTimeout
-except ImportError:  # Airflow 2
-    from airflow.exceptions import TaskDeferralTimeout  # type: ignore[no-redef]
-
 from airflow_mrs.manager.errors import MRSError, restore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-__all__ = ["TaskDeferralTimeout", "no_retry_of_what_cannot_change", "raise_from_event"]
 
 
 @contextmanager
@@ -33,6 +26,18 @@ def no_retry_of_what_cannot_change() -> Iterator[None]:
         if error.permanent:
             raise AirflowFailException(str(error)) from error
         raise
+
+
+def deferral_timed_out(next_method: str, next_kwargs: Mapping[str, object] | None) -> bool:
+    """
+    Tell whether a task resumes because Airflow itself ended its deferral at the time-out.
+
+    Airflow 2 has no exception of its own for that, so what the resumption is handed decides.
+
+    :param next_method: what ``resume_execution`` is to call.
+    :param next_kwargs: with what.
+    """
+    return next_method == "__fail__" and "timeout" in str((next_kwargs or {}).get("error")).lower()
 
 
 def raise_from_event(event: Mapping[str, str | int]) -> NoReturn:

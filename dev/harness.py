@@ -322,7 +322,7 @@ def _airflow_cli(arguments: Sequence[str], environment: Mapping[str, str]) -> st
 
 def migrated_sqlite() -> Path:
     """Return an empty database of the installed Airflow; migrating one takes longer than copying it."""
-    template = STATE / "templates" / f"airflow-{version('apache-airflow-core')}.db"
+    template = STATE / "templates" / f"airflow-{version('apache-airflow')}.db"
     if not template.exists():
         template.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=template.parent) as folder:

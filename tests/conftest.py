@@ -15,7 +15,7 @@ from dev.harness import ROOT, STATE, dag_bundles, migrated_sqlite
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-HOME = STATE / "tests"
+HOME = STATE / "tests" / os.environ.get("PYTEST_XDIST_WORKER", "alone")
 DAG_FOLDERS = [Path(__file__).parent / "operators" / "dags", ROOT / "example_dags"]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator, conf
 
-from airflow_mrs.faults import TaskDeferralTimeout, no_retry_of_what_cannot_change, raise_from_event
+from airflow_mrs.faults import deferral_timed_out, no_retry_of_what_cannot_change, raise_from_event
 from airflow_mrs.hooks.mrs_manager import MRSManagerHook
 from airflow_mrs.manager.change import Action, ServiceChange
 from airflow_mrs.manager.errors import InvalidArgument, WaitTimedOut
@@ -130,16 +130,15 @@ class _ServiceOperator(BaseOperator):
 
         :raises WaitTimedOut: in that case, naming the command where a note of it was kept.
         """
-        try:
+        if not deferral_timed_out(next_method, next_kwargs):
             return super().resume_execution(next_method, next_kwargs, context)
-        except TaskDeferralTimeout:
-            change = self._change()
-            _, command_id = Note(change).read(NoteKeeper(context, self.log).kept())
-            command = "its command" if command_id is None else f"command {command_id}"
-            raise WaitTimedOut(
-                f"MRS connection {self.mrs_conn_id!r}: {change}: the time for the wait is over, and no triggerer "
-                f"ended it; {command} goes on in Manager."
-            ) from None
+        change = self._change()
+        _, command_id = Note(change).read(NoteKeeper(context, self.log).kept())
+        command = "its command" if command_id is None else f"command {command_id}"
+        raise WaitTimedOut(
+            f"MRS connection {self.mrs_conn_id!r}: {change}: the time for the wait is over, and no triggerer "
+            f"ended it; {command} goes on in Manager."
+        )
 
     def on_kill(self) -> None:
         """Say that the command goes on in Manager, which has no way to cancel it."""

@@ -15,7 +15,7 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_mrs.faults import TaskDeferralTimeout, raise_from_event
+from airflow_mrs.faults import deferral_timed_out, raise_from_event
 from airflow_mrs.hooks.mrs_manager import MRSManagerHook
 from airflow_mrs.manager.errors import CommandFailed, MRSError, WaitTimedOut
 from airflow_mrs.manager.model import NO_COMMAND, CommandState
@@ -137,13 +137,12 @@ class MRSCommandSensor(BaseSensorOperator):
         The base class of sensors is passed over: with ``soft_fail`` it skips on every error.
         """
         with self._verdict():
-            try:
+            if not deferral_timed_out(next_method, next_kwargs):
                 return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
-            except TaskDeferralTimeout:
-                raise WaitTimedOut(
-                    f"MRS connection {self.mrs_conn_id!r}: command {self.command_id}: the time for the wait is over, "
-                    "and no triggerer ended it. The command goes on in Manager."
-                ) from None
+            raise WaitTimedOut(
+                f"MRS connection {self.mrs_conn_id!r}: command {self.command_id}: the time for the wait is over, "
+                "and no triggerer ended it. The command goes on in Manager."
+            )
 
     def on_kill(self) -> None:
         """Say that the command goes on in Manager, which has no way to cancel it."""

@@ -11,6 +11,7 @@ from contextlib import suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
+import aiohttp
 import psutil
 import pytest
 
@@ -318,6 +319,8 @@ def complaints(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], list[s
             gc.collect()
             logged = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
             ours = [str(warning.message) for warning in caught if "nclosed" in str(warning.message)]
+            if aiohttp.__version__ < "3.12":
+                ours = []  # it does not wait until what it has closed is closed
             return [line for line in logged if line.startswith(("Unclosed", "Task was"))] + ours
 
         yield collect

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_mrs.manager.errors import (
     CommandFailed,
@@ -383,6 +384,8 @@ def test_a_session_is_lost(manage: Manage, call: str, *, tickets: bool, deferrab
 
 def test_sessions_are_lost_at_every_poll(manage: Manage, *, deferrable: bool) -> None:
     manager = manage(command_seconds=1)
+    strikes, passes = 0.0, 1.0
+    manager.faults._dice = itertools.cycle([strikes, passes]).__next__
     manager.faults.set("progress", Expire(), chance=0.5)
 
     carry_out(stop(deferrable=deferrable), Store())

@@ -27,7 +27,7 @@ def test_the_providers_info_is_valid(schema: str) -> None:
 )
 def test_an_import_brings_nothing_heavy_in(module: str) -> None:
     program = (
-        "import sys, airflow.sdk, airflow.providers.common.compat.sdk as sdk;"
+        "import sys, airflow.providers.common.compat.sdk as sdk;"
         "sdk.BaseOperator, sdk.BaseHook, sdk.BaseSensorOperator; import airflow.triggers.base;"
         "before = set(sys.modules);"
         f"import airflow_mrs.{module};"

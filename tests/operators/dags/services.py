@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from airflow.sdk import DAG
+from airflow.providers.common.compat.sdk import DAG
 
 from airflow_mrs.operators.service import MRSStartServiceOperator, MRSStopServiceOperator
 from airflow_mrs.sensors.command import MRSCommandSensor

@@ -1,0 +1,1 @@
+"""What takes too long, or measures time, to be a test."""
