@@ -47,6 +47,15 @@ class ServiceChange:
         return f"{self.action} of {self.service_name}"
 
     @property
+    def identity(self) -> dict[str, str | int]:
+        """What tells it from other changes."""
+        return {
+            "action": str(self.action),
+            "service_name": self.service_name,
+            "cluster_id": self.cluster_id,
+        }
+
+    @property
     def target(self) -> ServiceState:
         """The state it leads to."""
         return ServiceState.DOWN if self.action is Action.STOP else ServiceState.UP

@@ -114,6 +114,12 @@ class StateUndecided(MRSError):
     """Only the service's state could tell what happened, and it does not tell."""
 
 
+class InDoubt(StateUndecided):
+    """Nobody can tell what happened, and a further try could do it twice: somebody has to look."""
+
+    permanent = True
+
+
 _KINDS: dict[str, type[MRSError]] = {
     kind.__name__: kind
     for kind in (
@@ -132,6 +138,7 @@ _KINDS: dict[str, type[MRSError]] = {
         ContactLost,
         StateContradicts,
         StateUndecided,
+        InDoubt,
     )
 }
 

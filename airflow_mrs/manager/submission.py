@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar
 
 from airflow_mrs.manager import protocol
 from airflow_mrs.manager.errors import (
@@ -13,17 +12,17 @@ from airflow_mrs.manager.errors import (
     ForeignRedirect,
     MRSError,
     RequestRefused,
-    SessionLost,
     StateUndecided,
     Unreachable,
     WaitTimedOut,
 )
 from airflow_mrs.manager.model import NO_COMMAND, Command, CommandState, ServiceState
-from airflow_mrs.manager.steps import Ask, Procedure, Remember, Say
+from airflow_mrs.manager.note import Note, Submitted
+from airflow_mrs.manager.sending import ask_briefly, send
+from airflow_mrs.manager.steps import Procedure, Remember, Say
 from airflow_mrs.manager.waiting import (
     CONTRADICTING_SECONDS,
     LONGEST_CHANGE,
-    PASSING,
     UNDECIDED_POLLS,
     Contact,
     Streak,
@@ -38,57 +37,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_TRIES = 3
 _SENDS = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Submitted:
-    """
-    What a submission led to.
-
-    :param command_id: the command to wait for; None where none is known.
-    :param over: whether the service is where it should be, with nothing to wait for.
-    """
-
-    command_id: int | None = None
-    over: bool = False
-
-
-class Note:
-    """
-    What one try leaves for the next: *submitting*, then *submitted*, then *done*.
-
-    It is about one change; under another one (somebody edited the DAG in between) it says nothing.
-    """
-
-    def __init__(self, change: ServiceChange) -> None:
-        self._about: dict[str, str | int] = {
-            "action": str(change.action),
-            "service_name": change.service_name,
-            "cluster_id": change.cluster_id,
-        }
-
-    def submitting(self) -> dict[str, str | int]:
-        """Say that the request is about to leave."""
-        return {**self._about, "phase": "submitting"}
-
-    def submitted(self, command_id: int) -> dict[str, str | int]:
-        """Say which command it became."""
-        return {**self._about, "phase": "submitted", "command_id": command_id}
-
-    def done(self) -> dict[str, str | int]:
-        """Say that there is nothing to find out any more: all is over, or nothing was accepted."""
-        return {**self._about, "phase": "done"}
-
-    def read(self, content: object) -> tuple[str, int | None]:
-        """Return the phase that a kept note tells of, and the command; ``("", None)`` where it tells nothing."""
-        if not isinstance(content, dict) or any(
-            content.get(key) != value for key, value in self._about.items()
-        ):
-            return "", None
-        command_id = content.get("command_id")
-        return str(content.get("phase")), command_id if isinstance(command_id, int) else None
 
 
 def submit(
@@ -105,7 +54,7 @@ def submit(
     :raises StateUndecided: when nobody can tell whether the request was accepted.
     :raises Unreachable: when nothing could be sent.
     """
-    note = Note(change)
+    note = Note(change.identity)
     phase, command_id = note.read(kept)
     doubtful = phase == "submitting"
     if phase == "submitted" and command_id is not None:
@@ -124,7 +73,7 @@ def submit(
             return found
         yield Remember(note.submitting())
         try:
-            command = yield from _send(contact, change)
+            command = yield from send(contact, change.send())
         except AnswerLost as error:
             yield Say(logging.WARNING, f"{contact.name}: the answer to the request was lost: {error}")
             doubtful = True
@@ -147,7 +96,7 @@ def submit(
 def _resume(contact: Contact, change: ServiceChange, command_id: int) -> Procedure[Submitted | None]:
     """Decide about a command that an earlier try sent; None where there is reason to send afresh."""
     try:
-        command = yield from _ask_briefly(contact, protocol.get_command(command_id))
+        command = yield from ask_briefly(contact, protocol.get_command(command_id))
     except RequestRefused:
         command = Command(command_id, CommandState.FAILED, "")
     if command.state not in {CommandState.COMPLETE, CommandState.FAILED}:
@@ -176,7 +125,7 @@ def _look_before(contact: Contact, change: ServiceChange) -> Procedure[Submitted
     settling = False
     while True:
         try:
-            service = yield from _ask_briefly(contact, change.look())
+            service = yield from ask_briefly(contact, change.look())
         except (RequestRefused, BadAnswer) as error:
             if isinstance(error, BadAnswer) and error.gateway:
                 raise Unreachable(f"{contact.name}: Manager is away, nothing was sent: {error}") from None
@@ -250,22 +199,6 @@ def _find_out(
         yield from contact.pause()
 
 
-def _send(contact: Contact, change: ServiceChange) -> Procedure[Command]:
-    """Send the request; a connection that does not come about is tried again, since nothing left by it."""
-    for tries_left in reversed(range(_TRIES)):
-        seen = yield Ask(change.send())
-        contact.now = seen.now
-        if seen.error is None:
-            break
-        if not (isinstance(seen.error, Unreachable | SessionLost) and tries_left):
-            raise seen.error
-        yield Say(logging.WARNING, f"{contact.name}: nothing was sent, trying again: {seen.error}")
-        yield from contact.pause()
-    command: Command = seen.value
-    protocol.require_accepted(command, contact.name)
-    return command
-
-
 def _accepted(contact: Contact, change: ServiceChange, note: Note, command: Command) -> Procedure[Submitted]:
     if command.id == NO_COMMAND:
         yield Say(
@@ -279,17 +212,3 @@ def _accepted(contact: Contact, change: ServiceChange, note: Note, command: Comm
     yield Say(logging.INFO, f"{contact.name}: Manager began command {command.id}")
     yield Remember(note.submitted(command.id))
     return Submitted(command.id)
-
-
-def _ask_briefly(contact: Contact, call: protocol.Call[T]) -> Procedure[T]:
-    """Ask three times at most: before anything is sent, a task that fails can simply be retried."""
-    for tries_left in reversed(range(_TRIES)):
-        seen = yield Ask(call)
-        contact.now = seen.now
-        if seen.error is None:
-            break
-        if not (isinstance(seen.error, PASSING) and tries_left):
-            raise seen.error
-        yield Say(logging.WARNING, f"{contact.name}: no answer from Manager, asking again: {seen.error}")
-        yield from contact.pause()
-    return cast("T", seen.value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -20,12 +21,10 @@ from airflow_mrs.manager.errors import (
     Unreachable,
     WaitTimedOut,
 )
-from airflow_mrs.manager.model import Command, CommandState, Service, ServiceState
+from airflow_mrs.manager.model import ClusterHealth, Command, CommandState, Service, ServiceState
 from airflow_mrs.manager.steps import Ask, Pause, Procedure, Say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from airflow_mrs.manager.change import ServiceChange
     from airflow_mrs.manager.protocol import Call
 
@@ -152,6 +151,69 @@ class Contact:
         return max(backoff, asked or 0.0)
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """
+    What one poll saw.
+
+    :param over: whether that is what is waited for.
+    :param words: what it is.
+    """
+
+    over: bool
+    words: str
+
+
+Poll = Callable[[Contact], Procedure[Reading]]
+"""Asks once, if Manager answers."""
+
+
+def wait_until_over(contact: Contact, poll: Poll) -> Procedure[None]:
+    """
+    Poll until what is waited for has come. Logs what changes, not every poll.
+
+    :param contact: asks Manager.
+    :param poll: what to ask.
+    :raises WaitTimedOut: when the time is over.
+    :raises ContactLost: when Manager gives no answer for too long.
+    :raises RequestRefused: when Manager refuses to tell, three times in a row.
+    """
+    last = ""
+    while True:
+        reading = yield from poll(contact)
+        if reading.words != last:
+            yield Say(logging.INFO, f"{contact.name}: {reading.words}")
+        last = reading.words
+        if reading.over:
+            return
+        if contact.time_is_over:
+            raise WaitTimedOut(f"{contact.name}: the time for the wait is over; {last}.")
+        yield from contact.pause()
+
+
+def poll_service(contact: Contact, call: Call[Service], target: ServiceState) -> Procedure[Reading]:
+    """
+    Ask once whether a service is in a state.
+
+    :param contact: asks Manager.
+    :param call: names the service.
+    :param target: the state.
+    """
+    service = yield from _ask_firmly(contact, call)
+    return Reading(service.state is target, f"{service.name} is {service.word or 'unknown'!r}")
+
+
+def poll_health(contact: Contact, cluster_id: int) -> Procedure[Reading]:
+    """
+    Ask once whether the health of a cluster is GOOD.
+
+    :param contact: asks Manager.
+    :param cluster_id: the cluster.
+    """
+    health = yield from _ask_firmly(contact, protocol.get_cluster_health(cluster_id))
+    return Reading(health is ClusterHealth.GOOD, f"the health of the cluster is {health}")
+
+
 def wait_for_command(contact: Contact, command_id: int) -> Procedure[Command]:
     """
     Wait for a command, and take its COMPLETE and FAILED at their word.
@@ -169,20 +231,19 @@ def wait_for_command(contact: Contact, command_id: int) -> Procedure[Command]:
     return command
 
 
-def poll_command(contact: Contact, command_id: int) -> Procedure[Command]:
+def poll_command(contact: Contact, command_id: int) -> Procedure[Reading]:
     """
-    Ask for a command once, if Manager answers.
+    Ask once whether a command is over.
 
     :param contact: asks Manager.
     :param command_id: the command.
-    :return: the command, over or not.
     :raises CommandFailed: when it failed.
-    :raises ContactLost: when Manager gives no answer for too long.
     """
-    command = yield from _ask_for_command(contact, command_id)
+    command = yield from _ask_firmly(contact, protocol.get_command(command_id))
     if command.state is CommandState.FAILED:
         raise _failed(contact, command)
-    return command
+    over = command.state is CommandState.COMPLETE
+    return Reading(over, f"state {command.word or 'none'}, progress {command.progress}%")
 
 
 def wait_for_change(contact: Contact, change: ServiceChange, command_id: int | None) -> Procedure[None]:
@@ -233,7 +294,7 @@ def _follow(contact: Contact, command_id: int) -> Procedure[Command]:
     last: Command | None = None
     warned = False
     while True:
-        command = yield from _ask_for_command(contact, command_id)
+        command = yield from _ask_firmly(contact, protocol.get_command(command_id))
         if command.state in {CommandState.COMPLETE, CommandState.FAILED}:
             return command
         if command.state is CommandState.UNKNOWN and not warned:
@@ -257,11 +318,11 @@ def _follow(contact: Contact, command_id: int) -> Procedure[Command]:
         yield from contact.pause()
 
 
-def _ask_for_command(contact: Contact, command_id: int) -> Procedure[Command]:
-    """Ask for a command; a refusal must be repeated to count, since right after a switchover much is refused."""
+def _ask_firmly(contact: Contact, call: Call[T]) -> Procedure[T]:
+    """Ask; a refusal must be repeated to count, since right after a switchover much is refused."""
     for tries_left in reversed(range(_REFUSED_POLLS)):
         try:
-            return (yield from contact.ask(protocol.get_command(command_id)))
+            return (yield from contact.ask(call))
         except RequestRefused:
             if not tries_left or contact.time_is_over:
                 raise

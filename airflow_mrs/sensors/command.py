@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-import time
-from contextlib import contextmanager
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import (
-    AirflowFailException,
-    AirflowSensorTimeout,
-    AirflowSkipException,
-    BaseSensorOperator,
-    conf,
-)
-
-from airflow_mrs.faults import deferral_timed_out, raise_from_event
-from airflow_mrs.hooks.mrs_manager import MRSManagerHook
-from airflow_mrs.manager.errors import CommandFailed, MRSError, WaitTimedOut
-from airflow_mrs.manager.model import NO_COMMAND, CommandState
+from airflow_mrs.manager.model import NO_COMMAND
 from airflow_mrs.manager.protocol import check_command_id
-from airflow_mrs.manager.waiting import Contact, poll_command
-from airflow_mrs.triggers.command import SHORTEST_DEFERRAL, TRIGGER_GRACE, MRSCommandTrigger
+from airflow_mrs.manager.waiting import poll_command
+from airflow_mrs.sensors.base import MRSSensor
+from airflow_mrs.triggers.command import MRSCommandTrigger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from airflow.providers.common.compat.sdk import Context, XComArg
 
+    from airflow_mrs.manager.settings import Settings
+    from airflow_mrs.manager.steps import Procedure
+    from airflow_mrs.manager.waiting import Contact, Reading
 
-class MRSCommandSensor(BaseSensorOperator):
+
+class MRSCommandSensor(MRSSensor):
     """
     Waits until a command of MRS Manager is over, and fails if the command does.
 
@@ -47,25 +38,16 @@ class MRSCommandSensor(BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("command_id", "mrs_conn_id")
-    ui_color = "#c9b458"
+    what_goes_on = " The command goes on in Manager."
 
-    def __init__(
-        self,
-        *,
-        command_id: int | str | XComArg,
-        mrs_conn_id: str = MRSManagerHook.default_conn_name,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        poke_interval: float = 5.0,
-        timeout: float = 3600.0,
-        **kwargs: Any,  # noqa: ANN401 - the arguments of every operator
-    ) -> None:
-        super().__init__(poke_interval=poke_interval, timeout=timeout, **kwargs)
+    def __init__(self, *, command_id: int | str | XComArg, **kwargs: Any) -> None:  # noqa: ANN401 - those of every sensor
+        super().__init__(**kwargs)
         self.command_id = command_id
-        self.mrs_conn_id = mrs_conn_id
-        self.deferrable = deferrable
-        self._hook: MRSManagerHook | None = None
-        self._last = "never polled"
-        self._deadline = float("inf")
+
+    @property
+    def subject(self) -> str:
+        """What is waited for, in words."""
+        return f"command {self.command_id}"
 
     def execute(self, context: Context) -> None:
         """
@@ -73,28 +55,12 @@ class MRSCommandSensor(BaseSensorOperator):
 
         :param context: Airflow's context.
         """
-        try:
-            with self._verdict():
-                if _known_command(self.command_id) is None:
-                    self.log.info("There is no command to wait for")
-                    return
-                self._deadline = self._started(context) + self.timeout
-                if not self.deferrable:
-                    self._poke_to_the_end(context)
-                elif not self.poke(context):
-                    self._defer()
-        finally:
-            if self._hook is not None:
-                self._hook.close()
-
-    def _poke_to_the_end(self, context: Context) -> None:
-        try:
+        if self._there_is_none:
+            self.log.info("There is no command to wait for")
+        else:
             super().execute(context)
-        except AirflowSkipException:
-            # So the base class puts it under soft_fail, without a word of the command.
-            raise AirflowSensorTimeout from None
 
-    def poke(self, context: Context) -> bool:  # noqa: ARG002 - Airflow's signature
+    def poke(self, context: Context) -> bool:
         """
         Ask once how far the command is; through an outage of Manager, until there is an answer.
 
@@ -102,109 +68,22 @@ class MRSCommandSensor(BaseSensorOperator):
         :return: whether it is over.
         :raises MRSError: when it failed, or nobody can tell.
         """
-        command_id = _known_command(self.command_id)
-        if command_id is None:
-            return True
-        if self._hook is None:
-            self._hook = MRSManagerHook(self.mrs_conn_id)
-        now = time.time()
-        contact = Contact(
-            f"{self._hook.settings}: command {command_id}", self.poke_interval, self._deadline, now
-        )
-        command = self._hook.client.run(poll_command(contact, command_id), self.log)
-        progress = f"state {command.word or 'none'}, progress {command.progress}%"
-        if progress != self._last:
-            self.log.info("%s: %s", contact.name, progress)
-        self._last = progress
-        return command.state is CommandState.COMPLETE
+        return self._there_is_none or super().poke(context)
 
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> None:  # noqa: ARG002 - Airflow's signature
-        """
-        Go on after the wait in the triggerer. It makes no request.
+    def poll(self, contact: Contact, settings: Settings) -> Procedure[Reading]:  # noqa: ARG002
+        """Return one look at the command."""
+        return poll_command(contact, check_command_id(self.command_id))
 
-        :param context: Airflow's context.
-        :param event: see :class:`~airflow_mrs.triggers.command.MRSCommandTrigger`.
-        """
-        with self._verdict():
-            if event["status"] != "success":
-                raise_from_event(event)
-            self.log.info("Command %s is complete", event["command_id"])
-
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:  # noqa: ANN401
-        """
-        Resume after a deferral, also one that Airflow ended because its time was over.
-
-        The base class of sensors is passed over: with ``soft_fail`` it skips on every error.
-        """
-        with self._verdict():
-            if not deferral_timed_out(next_method, next_kwargs):
-                return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
-            raise WaitTimedOut(
-                f"MRS connection {self.mrs_conn_id!r}: command {self.command_id}: the time for the wait is over, "
-                "and no triggerer ended it. The command goes on in Manager."
-            )
-
-    def on_kill(self) -> None:
-        """Say that the command goes on in Manager, which has no way to cancel it."""
-        self.log.warning(
-            "MRS connection %r: command %s: no longer waited for. It goes on in Manager.",
+    def trigger(self, deadline: float, not_before: float) -> MRSCommandTrigger:
+        """Return the trigger that waits for the command."""
+        return MRSCommandTrigger(
             self.mrs_conn_id,
-            self.command_id,
+            check_command_id(self.command_id),
+            deadline,
+            poll_interval=self.poke_interval,
+            not_before=not_before,
         )
 
-    @contextmanager
-    def _verdict(self) -> Iterator[None]:
-        """Say in Airflow's terms what an error means, the same in all modes."""
-        try:
-            yield
-        except AirflowSensorTimeout:
-            self._judge(
-                WaitTimedOut(
-                    f"MRS connection {self.mrs_conn_id!r}: command {self.command_id}: not over within "
-                    f"{self.timeout:.0f} s; {self._last}. The command goes on in Manager."
-                )
-            )
-        except MRSError as error:
-            self._judge(error)
-
-    def _judge(self, error: MRSError) -> NoReturn:
-        skippable = isinstance(error, CommandFailed | WaitTimedOut)
-        if self.never_fail or (self.soft_fail and skippable):
-            raise AirflowSkipException(str(error)) from error
-        if isinstance(error, WaitTimedOut):
-            raise AirflowSensorTimeout(str(error)) from error
-        if error.permanent or skippable:
-            raise AirflowFailException(str(error)) from error
-        raise error
-
-    def _started(self, context: Context) -> float:
-        """Return when the wait began, in seconds since the epoch; before this try, if it was rescheduled."""
-        task_instance: Any = context.get("ti")
-        if self.reschedule and hasattr(task_instance, "get_first_reschedule_date"):
-            first = task_instance.get_first_reschedule_date(context)
-            if first is not None:
-                return float(first.timestamp())
-        return time.time()
-
-    def _defer(self) -> NoReturn:
-        now = time.time()
-        self.defer(
-            trigger=MRSCommandTrigger(
-                self.mrs_conn_id,
-                _known_command(self.command_id),
-                self._deadline,
-                poll_interval=self.poke_interval,
-                not_before=now + SHORTEST_DEFERRAL,
-            ),
-            method_name="execute_complete",
-            timeout=timedelta(seconds=max(0.0, self._deadline - now) + TRIGGER_GRACE),
-        )
-
-
-def _known_command(command_id: object) -> int | None:
-    """
-    Return a command id as a number, None for the -1 by which an operator says that there is none.
-
-    :raises InvalidArgument: for anything else, before any request.
-    """
-    return None if str(command_id).strip() == str(NO_COMMAND) else check_command_id(command_id)
+    @property
+    def _there_is_none(self) -> bool:
+        return str(self.command_id).strip() == str(NO_COMMAND)

@@ -47,6 +47,15 @@ def _no_refusals() -> Iterator[None]:
 
 
 @pytest.fixture
+def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Defer at once, and let triggers fire at once: there is no scheduler here whose race they would lose."""
+    monkeypatch.setattr("airflow_mrs.manager.waiting.CONTRADICTING_SECONDS", 0.5)
+    monkeypatch.setattr("airflow_mrs.manager.submission.CONTRADICTING_SECONDS", 0.5)
+    monkeypatch.setattr("airflow_mrs.operators.base.PATIENCE", 0.0)
+    monkeypatch.setattr("airflow_mrs.operators.base.SHORTEST_DEFERRAL", 0.0)
+
+
+@pytest.fixture
 def manage(simulate: Callable[..., Simulator], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Simulator]:
     """Start a simulator that is ``mrs_default`` to Airflow."""
 

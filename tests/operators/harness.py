@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import TaskDeferred
@@ -43,14 +44,16 @@ def die() -> None:
 
 
 def carry_out(operator: BaseOperator, store: Store | None = None) -> Any:
-    """Run one try of an operator, with its deferral if it defers, and return what it returns."""
+    """Run one try of an operator, with its deferrals if it defers, and return what it returns."""
     context: Any = {} if store is None else {"task_state_store": store}
-    try:
-        return operator.execute(context)
-    except TaskDeferred as deferral:
-        trigger: Any = deferral.trigger
-        event = asyncio.run(first_event(trigger))
-        return operator.resume_execution(deferral.method_name, {"event": event}, context)
+    go_on: Callable[[], Any] = partial(operator.execute, context)
+    while True:
+        try:
+            return go_on()
+        except TaskDeferred as deferral:
+            trigger: Any = deferral.trigger
+            event = asyncio.run(first_event(trigger))
+            go_on = partial(operator.resume_execution, deferral.method_name, {"event": event}, context)
 
 
 async def first_event(trigger: MRSCommandTrigger) -> Any:

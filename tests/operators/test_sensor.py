@@ -1,11 +1,12 @@
-"""The sensor in Airflow's hands: the same verdict in each of its three modes."""
+"""The sensors in Airflow's hands: the same verdict in each of their three modes."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_mrs.simulator.faults import Cut, Word
 from tests.operators.conftest import states
 
 if TYPE_CHECKING:
@@ -16,53 +17,120 @@ if TYPE_CHECKING:
 
     Manage = Callable[..., Simulator]
 
-pytestmark = pytest.mark.parametrize("mode", ["poke", "reschedule", "deferrable"])
+SENSORS: dict[str, dict[str, Any]] = {"command": {"command_id": 1}, "service": {}, "health": {}}
+
+every_mode = pytest.mark.parametrize("mode", ["poke", "reschedule", "deferrable"])
+every_sensor = pytest.mark.parametrize("sensor", list(SENSORS))
+under_soft_fail = pytest.mark.parametrize(("policy", "state"), [("", "failed"), ("_soft_fail", "skipped")])
+whatever_soft_fail = pytest.mark.parametrize("policy", ["", "_soft_fail"])
 
 
+# ---- what they wait for ----------------------------------------------------------------------------------
+
+
+@every_mode
 @pytest.mark.parametrize("seconds", [0.1, 2.0])
 def test_a_command_that_comes_to_its_end(manage: Manage, run: Run, mode: str, seconds: float) -> None:
     manager = manage(command_seconds=seconds)
     command = manager.cluster.stop("HBase")
 
-    assert states(run(f"sensor_{mode}", command_id=command.id)) == {"wait": "success"}
+    assert states(run(f"command_{mode}", command_id=command.id)) == {"wait": "success"}
     assert manager.cluster.command(command.id).state == "COMPLETE"
 
 
+@every_mode
 def test_where_there_is_no_command_nothing_is_asked(manager: Simulator, run: Run, mode: str) -> None:
-    assert states(run(f"sensor_{mode}", command_id=-1)) == {"wait": "success"}
+    assert states(run(f"command_{mode}", command_id=-1)) == {"wait": "success"}
     assert manager.journal.logins_attempted == 0
 
 
-@pytest.mark.parametrize(("policy", "state"), [("", "failed"), ("_soft_fail", "skipped")])
+@every_mode
+@under_soft_fail
 def test_a_failed_command(manager: Simulator, run: Run, mode: str, policy: str, state: str) -> None:
     manager.cluster.fail_next("HBase", "stop")
     command = manager.cluster.stop("HBase")
 
-    assert states(run(f"sensor_{mode}{policy}", command_id=command.id)) == {"wait": state}
+    assert states(run(f"command_{mode}{policy}", command_id=command.id)) == {"wait": state}
 
 
-@pytest.mark.parametrize(("policy", "state"), [("", "failed"), ("_soft_fail", "skipped")])
-def test_a_command_that_takes_too_long(manage: Manage, run: Run, mode: str, policy: str, state: str) -> None:
-    command = manage(command_seconds=60).cluster.stop("HBase")
+@every_mode
+@pytest.mark.parametrize(("action", "state"), [("stopping", "down"), ("starting", "up")])
+def test_a_service_that_gets_there(manager: Simulator, run: Run, mode: str, action: str, state: str) -> None:
+    manager.cluster.set_state("HBase", action, seconds=2)
 
-    assert states(run(f"sensor_{mode}{policy}", command_id=command.id)) == {"wait": state}
+    assert states(run(f"service_{mode}", state=state)) == {"wait": "success"}
+    assert manager.cluster.service("HBase").state == {"down": "stopped", "up": "started"}[state]
 
 
-@pytest.mark.parametrize("policy", ["", "_soft_fail"])
+@every_mode
+def test_a_cluster_that_recovers(manager: Simulator, run: Run, mode: str) -> None:
+    manager.cluster.set_state("HBase", "starting", seconds=2)
+
+    assert states(run(f"health_{mode}")) == {"wait": "success"}
+    assert manager.cluster.good
+
+
+@every_mode
+def test_a_state_without_a_known_word_is_waited_out(manager: Simulator, run: Run, mode: str) -> None:
+    manager.faults.set("service", Word("Hibernating"), times=2)
+
+    assert states(run(f"service_{mode}", state="up")) == {"wait": "success"}
+
+
+@every_mode
+@pytest.mark.parametrize(
+    "conf", [{"service": "Nothing"}, {"service": "../HBase"}, {"state": "sideways"}], ids=str
+)
+def test_what_can_not_be_waited_for(manager: Simulator, run: Run, mode: str, conf: dict[str, str]) -> None:
+    assert states(run(f"service_{mode}", **conf)) == {"wait": "failed"}
+
+
+# ---- what goes wrong -------------------------------------------------------------------------------------
+
+
+@every_mode
+@every_sensor
+@under_soft_fail
+def test_what_takes_too_long(
+    manage: Manage, run: Run, mode: str, sensor: str, policy: str, state: str
+) -> None:
+    manage(command_seconds=60).cluster.stop("HBase")
+
+    assert states(run(f"{sensor}_{mode}{policy}", **SENSORS[sensor])) == {"wait": state}
+
+
+@every_mode
+@every_sensor
+def test_an_outage_passes(manage: Manage, run: Run, mode: str, sensor: str) -> None:
+    manager = manage(command_seconds=0.5)
+    manager.cluster.stop("HBase")
+    if sensor == "health":
+        manager.cluster.set_state("HBase", "starting", seconds=1)
+    manager.faults.set({"command": "progress", "health": "cluster_status"}.get(sensor, sensor), Cut(), times=2)
+
+    assert states(run(f"{sensor}_{mode}", **SENSORS[sensor])) == {"wait": "success"}
+    assert manager.journal.count("fault") == 2
+
+
+@every_mode
+@every_sensor
+@whatever_soft_fail
 def test_a_wrong_password_never_skips(
-    manager: Simulator, run: Run, mode: str, policy: str, monkeypatch: pytest.MonkeyPatch
+    manager: Simulator, run: Run, mode: str, sensor: str, policy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_MRS_DEFAULT", manager.connection_json.replace(manager.password, "wrong"))
 
-    assert states(run(f"sensor_{mode}{policy}", command_id=1)) == {"wait": "failed"}
+    assert states(run(f"{sensor}_{mode}{policy}", **SENSORS[sensor])) == {"wait": "failed"}
     assert manager.journal.logins_attempted == 1
 
 
-@pytest.mark.parametrize("policy", ["", "_soft_fail"])
+@every_mode
+@every_sensor
+@whatever_soft_fail
 def test_a_refused_certificate_never_skips(
-    manager: Simulator, run: Run, mode: str, policy: str, monkeypatch: pytest.MonkeyPatch
+    manager: Simulator, run: Run, mode: str, sensor: str, policy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_MRS_DEFAULT", manager.connection_json.replace('"ca_cert"', '"no_cert"'))
 
-    assert states(run(f"sensor_{mode}{policy}", command_id=1)) == {"wait": "failed"}
+    assert states(run(f"{sensor}_{mode}{policy}", **SENSORS[sensor])) == {"wait": "failed"}
     assert manager.journal.logins_attempted == 0

@@ -8,7 +8,9 @@ from typing import Any
 from airflow.providers.common.compat.sdk import DAG
 
 from airflow_mrs.operators.service import MRSStartServiceOperator, MRSStopServiceOperator
+from airflow_mrs.sensors.cluster import MRSClusterHealthSensor
 from airflow_mrs.sensors.command import MRSCommandSensor
+from airflow_mrs.sensors.service import MRSServiceSensor
 
 SERVICE = "{{ dag_run.conf.get('service', 'HBase') }}"
 CLUSTER = "{{ dag_run.conf.get('cluster', 1) }}"
@@ -40,12 +42,15 @@ for way, deferrable in WAYS.items():
 
 for mode, arguments in MODES.items():
     for policy, soft_fail in {"": False, "_soft_fail": True}.items():
-        with DAG(f"sensor_{mode}{policy}", schedule=None):
-            MRSCommandSensor(
+        defaults = {"poke_interval": 0.2, "timeout": 6, "soft_fail": soft_fail, **arguments}
+        with DAG(f"command_{mode}{policy}", schedule=None, default_args=defaults):
+            MRSCommandSensor(task_id="wait", command_id="{{ dag_run.conf['command_id'] }}")
+        with DAG(f"service_{mode}{policy}", schedule=None, default_args=defaults):
+            MRSServiceSensor(
                 task_id="wait",
-                command_id="{{ dag_run.conf['command_id'] }}",
-                poke_interval=0.2,
-                timeout=6,
-                soft_fail=soft_fail,
-                **arguments,
+                service_name=SERVICE,
+                state="{{ dag_run.conf.get('state', 'down') }}",
+                cluster_id=CLUSTER,
             )
+        with DAG(f"health_{mode}{policy}", schedule=None, default_args=defaults):
+            MRSClusterHealthSensor(task_id="wait", cluster_id=CLUSTER)

@@ -14,7 +14,8 @@ from airflow_mrs.manager.errors import (
     WaitTimedOut,
 )
 from airflow_mrs.manager.message import Response
-from airflow_mrs.manager.submission import Note, Submitted, submit
+from airflow_mrs.manager.note import Note, Submitted
+from airflow_mrs.manager.submission import submit
 
 from .driver import TO_LOGIN, Driver, Script, command, page, redirect, service
 
@@ -23,7 +24,7 @@ SEND = "POST /maintain/cluster/1/service/HBase/stop"
 POLL = "GET /common/command/4100/progress"
 CONTRADICTING_LOOKS = 6  # after 0, 1, 3, 7, 12, 17 seconds
 STOP = ServiceChange(Action.STOP, "HBase")
-NOTE = Note(STOP)
+NOTE = Note(STOP.identity)
 
 UP, DOWN = service("Normal"), service("Not started")
 ACCEPTED = command("IN_PROGRESS", 4100)
@@ -258,9 +259,9 @@ def test_a_try_that_died_while_it_was_sending_leaves_it_to_the_state() -> None:
     [
         None,
         NOTE.done(),
-        Note(ServiceChange(Action.START, "HBase")).submitted(4100),
-        Note(ServiceChange(Action.STOP, "Hive")).submitting(),
-        Note(ServiceChange(Action.STOP, "HBase", 2)).submitting(),
+        Note(ServiceChange(Action.START, "HBase").identity).submitted(4100),
+        Note(ServiceChange(Action.STOP, "Hive").identity).submitting(),
+        Note(ServiceChange(Action.STOP, "HBase", 2).identity).submitting(),
     ],
 )
 def test_notes_that_tell_nothing(kept: dict[str, str | int] | None) -> None:

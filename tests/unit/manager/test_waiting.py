@@ -17,7 +17,7 @@ from airflow_mrs.manager.errors import (
     WaitTimedOut,
 )
 from airflow_mrs.manager.message import Response
-from airflow_mrs.manager.waiting import poll_command, wait_for_change, wait_for_command
+from airflow_mrs.manager.waiting import Reading, poll_command, wait_for_change, wait_for_command
 
 from .driver import NOW, Driver, Script, command, page, service
 
@@ -83,7 +83,9 @@ def test_failed_names_what_manager_says() -> None:
 
 def test_one_poll_tells_how_far_a_command_is() -> None:
     driver = manager([RUNS, FAILED])
-    assert driver.run(poll_command(driver.contact(), 4100)).progress == 10
+    assert driver.run(poll_command(driver.contact(), 4100)) == Reading(
+        False, "state IN_PROGRESS, progress 10%"
+    )
     with pytest.raises(CommandFailed):
         driver.run(poll_command(driver.contact(), 4100))
 

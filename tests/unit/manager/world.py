@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from airflow_mrs.manager.change import Action, ServiceChange
 from airflow_mrs.manager.errors import AnswerLost, MRSError, Unreachable
 from airflow_mrs.manager.model import ServiceState
+from airflow_mrs.manager.note import Note
 from airflow_mrs.manager.steps import Ask, Pause, Remember, Step
-from airflow_mrs.manager.submission import Note, submit
+from airflow_mrs.manager.submission import submit
 from airflow_mrs.manager.waiting import wait_for_change
 from airflow_mrs.notes import NoteKeeper
 
@@ -158,7 +159,7 @@ class World:
         if not submitted.over:
             contact = driver.contact(poll_interval=self.poll_interval, timeout=deadline - self.clock.now)
             driver.run(wait_for_change(contact, self.change, submitted.command_id))
-        keeper.keep(Note(self.change).done())
+        keeper.keep(Note(self.change.identity).done())
 
     def _require_true_success(self) -> None:
         seen = self.last_look

@@ -1,0 +1,154 @@
+"""Saving a configuration once: there is no service whose state could tell whether it was accepted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_mrs.manager import protocol
+from airflow_mrs.manager.errors import (
+    AnswerLost,
+    InDoubt,
+    InvalidArgument,
+    MRSError,
+    RequestRefused,
+)
+from airflow_mrs.manager.model import NO_COMMAND, Command, CommandState, Configuration
+from airflow_mrs.manager.note import Note, Submitted
+from airflow_mrs.manager.sending import ask_briefly, send
+from airflow_mrs.manager.steps import Procedure, Remember, Say
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow_mrs.manager.protocol import Call
+    from airflow_mrs.manager.waiting import Contact
+
+_SENDS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigurationSave:
+    """
+    Configuration values to be saved. Its text is for messages.
+
+    :param configurations: the values, by component.
+    :param cluster_id: the cluster.
+    :param restart_affected: whether Manager restarts what the change affects.
+    :raises InvalidArgument: for a name or an id that can't be right.
+    """
+
+    configurations: tuple[Configuration, ...]
+    cluster_id: int = 1
+    restart_affected: bool = False
+
+    def __post_init__(self) -> None:
+        protocol.check_cluster_id(self.cluster_id)
+        if not self.configurations or not all(entry.values for entry in self.configurations):
+            raise InvalidArgument("There is no configuration to save. Nothing was sent.")
+        for entry in self.configurations:
+            protocol.check_service_name(entry.component_name)
+
+    def __str__(self) -> str:
+        return (
+            f"saving the configuration of {', '.join(entry.component_name for entry in self.configurations)}"
+        )
+
+    @property
+    def identity(self) -> dict[str, str | int]:
+        """What tells it from others. The values themselves may be secret."""
+        digest = hashlib.sha256(json.dumps(self.send().body, sort_keys=True).encode()).hexdigest()
+        return {"action": "save", "digest": digest, "cluster_id": self.cluster_id}
+
+    def send(self) -> Call[Command]:
+        """Return the call that begins it."""
+        return protocol.save_configuration(
+            self.configurations, cluster_id=self.cluster_id, restart_affected=self.restart_affected
+        )
+
+
+def save(
+    contact: Contact, what: ConfigurationSave, kept: Mapping[str, object] | None
+) -> Procedure[Submitted]:
+    """
+    Begin to save, or find out that it has begun.
+
+    The same values saved twice are the same values. A restart that comes with them is not to come twice, so that a
+    lost answer ends the try where one was asked for.
+
+    :param contact: asks Manager.
+    :param what: the values.
+    :param kept: the note that an earlier try left, if there is one.
+    :return: what there is to wait for.
+    :raises RequestRefused: when Manager answers that it does not do it.
+    :raises InDoubt: when nobody can tell whether Manager restarts something.
+    :raises Unreachable: when nothing could be sent.
+    """
+    note = Note(what.identity)
+    phase, command_id = note.read(kept)
+    if phase == "submitted" and command_id is not None:
+        resumed = yield from _resume(contact, what, note, command_id)
+        if resumed is not None:
+            return resumed
+    if phase == "submitting":
+        yield from _not_twice(contact, what, note)
+    for _ in range(_SENDS):
+        yield Remember(note.submitting())
+        try:
+            command = yield from send(contact, what.send())
+        except AnswerLost as error:
+            yield Say(logging.WARNING, f"{contact.name}: the answer to the request was lost: {error}")
+            yield from _not_twice(contact, what, note)
+            lost = error
+            continue
+        except MRSError:
+            yield Remember(note.done())
+            raise
+        return (yield from _accepted(contact, note, command))
+    raise lost
+
+
+def _accepted(contact: Contact, note: Note, command: Command) -> Procedure[Submitted]:
+    if command.id != NO_COMMAND:
+        yield Say(logging.INFO, f"{contact.name}: Manager began command {command.id}")
+        yield Remember(note.submitted(command.id))
+        return Submitted(command.id)
+    yield Remember(note.done())
+    if command.state is not CommandState.COMPLETE:
+        raise InDoubt(
+            f"{contact.name}: Manager answered {command.word or 'nothing'}, without a command id that could be waited "
+            "for. Have a look at Manager."
+        )
+    return Submitted(over=True)
+
+
+def _resume(
+    contact: Contact, what: ConfigurationSave, note: Note, command_id: int
+) -> Procedure[Submitted | None]:
+    """Decide about a command that an earlier try sent; None where there is reason to send afresh."""
+    try:
+        command = yield from ask_briefly(contact, protocol.get_command(command_id))
+    except RequestRefused:
+        command = Command(command_id, CommandState.FAILED, "")
+    if command.state is CommandState.FAILED:
+        yield Say(
+            logging.INFO,
+            f"{contact.name}: command {command_id} of an earlier try failed with {command.failure}",
+        )
+        if not command.has_run:  # Manager may have forgotten it
+            yield from _not_twice(contact, what, note)
+        return None
+    yield Say(logging.INFO, f"{contact.name}: command {command_id} of an earlier try is {command.word}")
+    return Submitted(command_id, over=command.state is CommandState.COMPLETE)
+
+
+def _not_twice(contact: Contact, what: ConfigurationSave, note: Note) -> Procedure[None]:
+    if what.restart_affected:
+        yield Remember(note.done())  # whoever clears the task has looked
+        raise InDoubt(
+            f"{contact.name}: it is not known whether Manager has begun to save and to restart, and asking again might "
+            "restart twice. Have a look at Manager; clear the task if it did not."
+        )

@@ -1,0 +1,66 @@
+"""A few tries for what begins something: a wait may go on for hours, a beginning may not."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from airflow_mrs.manager import protocol
+from airflow_mrs.manager.errors import SessionLost, Unreachable
+from airflow_mrs.manager.steps import Ask, Procedure, Say
+from airflow_mrs.manager.waiting import PASSING
+
+if TYPE_CHECKING:
+    from airflow_mrs.manager.model import Command
+    from airflow_mrs.manager.protocol import Call
+    from airflow_mrs.manager.waiting import Contact
+
+T = TypeVar("T")
+
+_TRIES = 3
+
+
+def ask_briefly(contact: Contact, call: Call[T]) -> Procedure[T]:
+    """
+    Ask three times at most: before anything is sent, a task that fails can simply be retried.
+
+    :param contact: asks Manager.
+    :param call: a GET.
+    :return: what it reads.
+    :raises MRSError: whatever goes wrong with it.
+    """
+    for tries_left in reversed(range(_TRIES)):
+        seen = yield Ask(call)
+        contact.now = seen.now
+        if seen.error is None:
+            break
+        if not (isinstance(seen.error, PASSING) and tries_left):
+            raise seen.error
+        yield Say(logging.WARNING, f"{contact.name}: no answer from Manager, asking again: {seen.error}")
+        yield from contact.pause()
+    return cast("T", seen.value)
+
+
+def send(contact: Contact, call: Call[Command]) -> Procedure[Command]:
+    """
+    Send a request that changes something; a connection that does not come about is tried again, since nothing left by it.
+
+    :param contact: asks Manager.
+    :param call: the request.
+    :return: the command that it began.
+    :raises AnswerLost: when nobody knows whether it was accepted.
+    :raises RequestRefused: when Manager answers that it does not do it.
+    :raises Unreachable: when nothing could be sent.
+    """
+    for tries_left in reversed(range(_TRIES)):
+        seen = yield Ask(call)
+        contact.now = seen.now
+        if seen.error is None:
+            break
+        if not (isinstance(seen.error, Unreachable | SessionLost) and tries_left):
+            raise seen.error
+        yield Say(logging.WARNING, f"{contact.name}: nothing was sent, trying again: {seen.error}")
+        yield from contact.pause()
+    command: Command = seen.value
+    protocol.require_accepted(command, contact.name)
+    return command

@@ -1,0 +1,112 @@
+"""The operator that saves configuration values."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from airflow_mrs.faults import no_retry_of_what_cannot_change
+from airflow_mrs.hooks.mrs_manager import MRSManagerHook
+from airflow_mrs.manager.errors import InvalidArgument
+from airflow_mrs.manager.model import Configuration
+from airflow_mrs.manager.protocol import check_cluster_id
+from airflow_mrs.manager.saving import ConfigurationSave, save
+from airflow_mrs.manager.waiting import wait_for_command
+from airflow_mrs.operators.base import MRSCommandOperator, Undertaking
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_mrs.manager.steps import Procedure
+    from airflow_mrs.manager.waiting import Contact
+
+
+class MRSSaveConfigurationOperator(MRSCommandOperator):
+    """
+    Saves configuration values of services, and on request lets Manager restart what they affect.
+
+    The same values may be saved twice, so that a lost answer is followed by another request; not so where something is
+    restarted: then the task fails, without a retry, and says to look.
+
+    :param configurations: the values by service, for instance ``{"HDFS": {"dfs.replication": "2"}}``. (templated)
+    :param restart_affected: whether Manager restarts what the change affects. Without it, the values are saved, and
+        come into force with the next restart.
+    :param cluster_id: the cluster, 1 as a rule. (templated)
+    :param mrs_conn_id: the Airflow connection, of type ``mrs``. (templated)
+    :param wait_for_completion: whether to wait until the command is over.
+    :param deferrable: whether to wait in the triggerer instead of a worker. By default as
+        ``[operators] default_deferrable`` says.
+    :param poll_interval: seconds between two polls.
+    :param timeout: seconds for the whole wait.
+    :return: the command's id; -1 where Manager was done at once.
+    """
+
+    template_fields: Sequence[str] = ("configurations", "cluster_id", "mrs_conn_id")
+    template_fields_renderers = {"configurations": "json"}  # noqa: RUF012 - Airflow's own type
+    ui_color = "#46658a"
+
+    def __init__(
+        self,
+        *,
+        configurations: Mapping[str, Mapping[str, str]],
+        restart_affected: bool = False,
+        **kwargs: Any,  # noqa: ANN401 - those of every operator that sends a command
+    ) -> None:
+        super().__init__(**kwargs)
+        self.configurations = configurations
+        self.restart_affected = restart_affected
+
+    @property
+    def subject(self) -> str:
+        """What is done, in words."""
+        return f"saving the configuration of {', '.join(self.configurations)}"
+
+    def execute(self, context: Context) -> int:
+        """
+        Send the request, and wait.
+
+        :return: the command's id; -1 where Manager was done at once.
+        """
+        deadline = time.time() + self.timeout
+        with no_retry_of_what_cannot_change(), MRSManagerHook(self.mrs_conn_id) as hook:
+            return self.carry_out(context, hook, self._undertaking(), deadline)
+
+    def resumed(self, event: Mapping[str, Any]) -> Undertaking:  # noqa: ARG002 - there is only one
+        """Return the undertaking that a trigger's event speaks of."""
+        return self._undertaking()
+
+    def _undertaking(self) -> Undertaking:
+        if not isinstance(self.configurations, dict) or not all(
+            map(_are_texts, self.configurations.values())
+        ):
+            raise InvalidArgument(
+                'configurations must be texts by service, like {"HDFS": {"dfs.replication": "2"}}. Nothing was sent.'
+            )
+        if not isinstance(self.restart_affected, bool):
+            raise InvalidArgument(
+                f"restart_affected must be True or False, not {self.restart_affected!r}. Nothing was sent."
+            )
+        what = ConfigurationSave(
+            tuple(Configuration(name, dict(values)) for name, values in self.configurations.items()),
+            check_cluster_id(self.cluster_id),
+            self.restart_affected,
+        )
+        return Undertaking(
+            name=str(what),
+            identity=what.identity,
+            submit=lambda contact, kept: save(contact, what, kept),
+            wait=_wait,
+            trigger={"action": str(what)},
+        )
+
+
+def _are_texts(values: object) -> bool:
+    return isinstance(values, dict) and all(isinstance(text, str) for item in values.items() for text in item)
+
+
+def _wait(contact: Contact, command_id: int | None) -> Procedure[object]:
+    if command_id is None:
+        raise TypeError("without a command there is nothing to wait for")
+    return wait_for_command(contact, command_id)

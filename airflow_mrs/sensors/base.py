@@ -1,0 +1,196 @@
+"""What all sensors have in common: the same verdict in poke, reschedule and deferrable mode."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    BaseSensorOperator,
+    conf,
+)
+
+from airflow_mrs.faults import deferral_timed_out, raise_from_event
+from airflow_mrs.hooks.mrs_manager import MRSManagerHook
+from airflow_mrs.manager.errors import CommandFailed, MRSError, WaitTimedOut
+from airflow_mrs.manager.waiting import Contact
+from airflow_mrs.triggers.base import SHORTEST_DEFERRAL, TRIGGER_GRACE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_mrs.manager.settings import Settings
+    from airflow_mrs.manager.steps import Procedure
+    from airflow_mrs.manager.waiting import Reading
+    from airflow_mrs.triggers.base import MRSTrigger
+
+
+class MRSSensor(BaseSensorOperator):
+    """
+    Waits for something that Manager tells.
+
+    It behaves the same in poke, reschedule and deferrable mode. It rides out outages of Manager of up to ten
+    minutes. With ``soft_fail``, a failed command and a time-out skip; a broken connection, a wrong password or
+    a refused certificate never do.
+
+    :param mrs_conn_id: the Airflow connection, of type ``mrs``. (templated)
+    :param deferrable: whether to wait in the triggerer instead of a worker. By default as
+        ``[operators] default_deferrable`` says.
+    :param poke_interval: seconds between two polls.
+    :param timeout: seconds for the whole wait.
+    """
+
+    ui_color = "#c9b458"
+
+    what_goes_on: ClassVar[str] = ""
+    """What a message about the end of the wait adds."""
+
+    def __init__(
+        self,
+        *,
+        mrs_conn_id: str = MRSManagerHook.default_conn_name,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poke_interval: float = 5.0,
+        timeout: float = 3600.0,
+        **kwargs: Any,  # noqa: ANN401 - the arguments of every operator
+    ) -> None:
+        super().__init__(poke_interval=poke_interval, timeout=timeout, **kwargs)
+        self.mrs_conn_id = mrs_conn_id
+        self.deferrable = deferrable
+        self._hook: MRSManagerHook | None = None
+        self._last = "never polled"
+        self._deadline = float("inf")
+
+    @property
+    @abstractmethod
+    def subject(self) -> str:
+        """What is waited for, in words."""
+
+    @abstractmethod
+    def poll(self, contact: Contact, settings: Settings) -> Procedure[Reading]:
+        """Return one look at it."""
+
+    @abstractmethod
+    def trigger(self, deadline: float, not_before: float) -> MRSTrigger:
+        """Return the trigger that waits for it."""
+
+    def execute(self, context: Context) -> None:
+        """
+        Wait, in the mode that was asked for.
+
+        :param context: Airflow's context.
+        """
+        try:
+            with self._verdict():
+                self._deadline = self._started(context) + self.timeout
+                if not self.deferrable:
+                    self._poke_to_the_end(context)
+                elif not self.poke(context):
+                    self._defer()
+        finally:
+            if self._hook is not None:
+                self._hook.close()
+
+    def _poke_to_the_end(self, context: Context) -> None:
+        try:
+            super().execute(context)
+        except AirflowSkipException:
+            # So the base class puts it under soft_fail, without a word of what was waited for.
+            raise AirflowSensorTimeout from None
+
+    def poke(self, context: Context) -> bool:  # noqa: ARG002 - Airflow's signature
+        """
+        Ask once; through an outage of Manager, until there is an answer.
+
+        :param context: Airflow's context.
+        :return: whether the wait is over.
+        :raises MRSError: when it failed, or nobody can tell.
+        """
+        if self._hook is None:
+            self._hook = MRSManagerHook(self.mrs_conn_id)
+        settings = self._hook.settings
+        contact = Contact(f"{settings}: {self.subject}", self.poke_interval, self._deadline, time.time())
+        reading = self._hook.client.run(self.poll(contact, settings), self.log)
+        if reading.words != self._last:
+            self.log.info("%s: %s", contact.name, reading.words)
+        self._last = reading.words
+        return reading.over
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> None:  # noqa: ARG002 - Airflow's signature
+        """
+        Go on after the wait in the triggerer. It makes no request.
+
+        :param context: Airflow's context.
+        :param event: see :class:`~airflow_mrs.triggers.base.MRSTrigger`.
+        """
+        with self._verdict():
+            if event["status"] != "success":
+                raise_from_event(event)
+            self.log.info("No longer to be waited for: %s", self.subject)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:  # noqa: ANN401
+        """
+        Resume after a deferral, also one that Airflow ended because its time was over.
+
+        The base class of sensors is passed over: with ``soft_fail`` it skips on every error.
+        """
+        with self._verdict():
+            if not deferral_timed_out(next_method, next_kwargs):
+                return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
+            raise self._out_of_time("the time for the wait is over, and no triggerer ended it")
+
+    def on_kill(self) -> None:
+        """Say that the wait is over, and what runs in Manager is not: it has no way to cancel a command."""
+        self.log.warning("%s: no longer waited for. What runs in Manager goes on.", self._name)
+
+    @property
+    def _name(self) -> str:
+        return f"MRS connection {self.mrs_conn_id!r}: {self.subject}"
+
+    def _out_of_time(self, how: str) -> WaitTimedOut:
+        return WaitTimedOut(f"{self._name}: {how}.{self.what_goes_on}")
+
+    @contextmanager
+    def _verdict(self) -> Iterator[None]:
+        """Say in Airflow's terms what an error means, the same in all modes."""
+        try:
+            yield
+        except AirflowSensorTimeout:
+            self._judge(self._out_of_time(f"not over within {self.timeout:.0f} s; {self._last}"))
+        except MRSError as error:
+            self._judge(error)
+
+    def _judge(self, error: MRSError) -> NoReturn:
+        skippable = isinstance(error, CommandFailed | WaitTimedOut)
+        if self.never_fail or (self.soft_fail and skippable):
+            raise AirflowSkipException(str(error)) from error
+        if isinstance(error, WaitTimedOut):
+            raise AirflowSensorTimeout(str(error)) from error
+        if error.permanent or skippable:
+            raise AirflowFailException(str(error)) from error
+        raise error
+
+    def _started(self, context: Context) -> float:
+        """Return when the wait began, in seconds since the epoch; before this try, if it was rescheduled."""
+        task_instance: Any = context.get("ti")
+        if self.reschedule and hasattr(task_instance, "get_first_reschedule_date"):
+            first = task_instance.get_first_reschedule_date(context)
+            if first is not None:
+                return float(first.timestamp())
+        return time.time()
+
+    def _defer(self) -> NoReturn:
+        now = time.time()
+        self.defer(
+            trigger=self.trigger(self._deadline, now + SHORTEST_DEFERRAL),
+            method_name="execute_complete",
+            timeout=timedelta(seconds=max(0.0, self._deadline - now) + TRIGGER_GRACE),
+        )

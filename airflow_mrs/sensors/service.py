@@ -1,0 +1,81 @@
+"""The sensor that waits for a service to be up or down."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow_mrs.manager import protocol
+from airflow_mrs.manager.errors import InvalidArgument
+from airflow_mrs.manager.model import ServiceState
+from airflow_mrs.manager.waiting import poll_service
+from airflow_mrs.sensors.base import MRSSensor
+from airflow_mrs.triggers.service import MRSServiceTrigger
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_mrs.manager.settings import Settings
+    from airflow_mrs.manager.steps import Procedure
+    from airflow_mrs.manager.waiting import Contact, Reading
+
+
+class MRSServiceSensor(MRSSensor):
+    """
+    Waits until a service is up, or down, whoever started or stopped it.
+
+    It behaves the same in poke, reschedule and deferrable mode. It rides out outages of Manager of up to ten
+    minutes. With ``soft_fail``, a time-out skips; a broken connection, a wrong password or a refused
+    certificate never do. A state that Manager has no known word for is not waited for in vain: it may change.
+
+    :param service_name: the service, for instance ``HBase``. (templated)
+    :param state: ``up`` or ``down``. (templated)
+    :param cluster_id: the cluster it belongs to, 1 as a rule. (templated)
+    :param mrs_conn_id: the Airflow connection, of type ``mrs``. (templated)
+    :param deferrable: whether to wait in the triggerer instead of a worker. By default as
+        ``[operators] default_deferrable`` says.
+    :param poke_interval: seconds between two polls.
+    :param timeout: seconds for the whole wait.
+    """
+
+    template_fields: Sequence[str] = ("service_name", "state", "cluster_id", "mrs_conn_id")
+
+    def __init__(
+        self,
+        *,
+        service_name: str,
+        state: Literal["up", "down"] | str = "up",  # noqa: PYI051 - or a template
+        cluster_id: int | str = 1,
+        **kwargs: Any,  # noqa: ANN401 - those of every sensor
+    ) -> None:
+        super().__init__(**kwargs)
+        self.service_name = service_name
+        self.state = state
+        self.cluster_id = cluster_id
+
+    @property
+    def subject(self) -> str:
+        """What is waited for, in words."""
+        return f"{self.service_name} to be {self.state}"
+
+    def poll(self, contact: Contact, settings: Settings) -> Procedure[Reading]:
+        """Return one look at the service."""
+        if self.state not in {ServiceState.UP, ServiceState.DOWN}:
+            raise InvalidArgument(f"state must be 'up' or 'down', not {self.state!r}. Nothing was asked.")
+        call = protocol.get_service(
+            self.service_name,
+            cluster_id=protocol.check_cluster_id(self.cluster_id),
+            status_property=settings.status_property,
+        )
+        return poll_service(contact, call, ServiceState(self.state))
+
+    def trigger(self, deadline: float, not_before: float) -> MRSServiceTrigger:
+        """Return the trigger that waits for the service."""
+        return MRSServiceTrigger(
+            self.mrs_conn_id,
+            self.service_name,
+            self.state,
+            deadline,
+            cluster_id=protocol.check_cluster_id(self.cluster_id),
+            poll_interval=self.poke_interval,
+            not_before=not_before,
+        )

@@ -1,0 +1,116 @@
+"""What all waits in the triggerer have in common."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import time
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_mrs.hooks.mrs_manager import MRSManagerHook
+from airflow_mrs.manager.errors import MRSError
+from airflow_mrs.manager.waiting import Contact
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from types import ModuleType
+
+    from airflow_mrs.manager.settings import Settings
+    from airflow_mrs.manager.steps import Procedure
+
+SHORTEST_DEFERRAL = 10.0
+"""Seconds before which no trigger should fire: Airflow can fail a task whose deferral is shorter than five or so."""
+
+TRIGGER_GRACE = 120.0
+"""
+Seconds after its deadline in which a trigger is to speak. Airflow's own time-out of the deferral comes only then, for
+the time when no triggerer runs.
+"""
+
+
+class MRSTrigger(BaseTrigger):
+    """
+    Waits in the triggerer, and says in one event how it went.
+
+    All triggers of a triggerer that use the same connection share one session, and those that ask the same
+    question share the answer. The event says all that the task needs to go on, so that the worker makes no
+    request: ``status`` is ``success`` or ``error``; ``error`` and ``message`` are the class and the text of
+    what went wrong; ``deadline`` is the trigger's own.
+
+    :param mrs_conn_id: the Airflow connection, of type ``mrs``.
+    :param deadline: when the wait ends, in seconds since the epoch. It is absolute, so that a restart of the
+        triggerer does not lengthen the wait.
+    :param poll_interval: seconds between two polls.
+    :param not_before: the event does not come before this moment, in seconds since the epoch; see
+        ``SHORTEST_DEFERRAL``.
+    """
+
+    def __init__(
+        self, mrs_conn_id: str, deadline: float, *, poll_interval: float = 5.0, not_before: float = 0.0
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.mrs_conn_id = mrs_conn_id
+        self.deadline = deadline
+        self.poll_interval = poll_interval
+        self.not_before = not_before
+
+    @property
+    @abstractmethod
+    def subject(self) -> str:
+        """What is waited for, in words."""
+
+    @abstractmethod
+    def procedure(self, contact: Contact, settings: Settings) -> Procedure[object]:
+        """Return the wait."""
+
+    def particulars(self) -> dict[str, Any]:
+        """Return the arguments that only this kind of trigger has."""
+        return {}
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the path of the class and the arguments to make it again: no secret is among them."""
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {
+                "mrs_conn_id": self.mrs_conn_id,
+                "deadline": self.deadline,
+                "poll_interval": self.poll_interval,
+                "not_before": self.not_before,
+                **self.particulars(),
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, then say in one event how it went."""
+        event: dict[str, Any] = {"status": "success"}
+        try:
+            await self._wait()
+        except MRSError as error:
+            event = {"status": "error", "error": type(error).__name__, "message": str(error)}
+        event |= {"deadline": self.deadline, **self.particulars()}
+        await asyncio.sleep(max(0.0, self.not_before - time.time()))
+        yield TriggerEvent(event)  # type: ignore[no-untyped-call]
+
+    async def on_kill(self) -> None:
+        """
+        Say that the wait is over, and what runs in Manager is not: it has no way to cancel a command.
+
+        Airflow calls this too where another triggerer has taken the wait over, so nothing may be done here.
+        """
+        self.log.warning("%s: no longer waited for. What runs in Manager goes on.", self.subject)
+
+    async def _wait(self) -> None:
+        settings = await MRSManagerHook.get_settings_async(self.mrs_conn_id)
+        aio = await asyncio.to_thread(_import_driver)
+        now = time.time()
+        contact = Contact(f"{settings}: {self.subject}", self.poll_interval, self.deadline, now)
+        async with aio.shared_client(settings) as client:
+            await client.run(self.procedure(contact, settings), self.log, max_age=self.poll_interval / 2)
+
+
+def _import_driver() -> ModuleType:
+    """Import aiohttp off the event loop, which its import would block for a moment."""
+    return importlib.import_module("airflow_mrs.manager.aio")

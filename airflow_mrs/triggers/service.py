@@ -1,0 +1,62 @@
+"""The trigger that waits for a service."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_mrs.manager import protocol
+from airflow_mrs.manager.model import ServiceState
+from airflow_mrs.manager.waiting import poll_service, wait_until_over
+from airflow_mrs.triggers.base import MRSTrigger
+
+if TYPE_CHECKING:
+    from airflow_mrs.manager.settings import Settings
+    from airflow_mrs.manager.steps import Procedure
+    from airflow_mrs.manager.waiting import Contact
+
+
+class MRSServiceTrigger(MRSTrigger):
+    """
+    Waits until a service is up, or down.
+
+    :param mrs_conn_id: the Airflow connection, of type ``mrs``.
+    :param service_name: the service.
+    :param state: ``up`` or ``down``.
+    :param deadline: when the wait ends, in seconds since the epoch.
+    :param cluster_id: the service's cluster.
+    :param poll_interval: seconds between two polls.
+    :param not_before: the event does not come before this moment, in seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        mrs_conn_id: str,
+        service_name: str,
+        state: str,
+        deadline: float,
+        *,
+        cluster_id: int = 1,
+        poll_interval: float = 5.0,
+        not_before: float = 0.0,
+    ) -> None:
+        super().__init__(mrs_conn_id, deadline, poll_interval=poll_interval, not_before=not_before)
+        self.service_name = service_name
+        self.state = state
+        self.cluster_id = cluster_id
+
+    def particulars(self) -> dict[str, Any]:
+        """Return the service and its state."""
+        return {"service_name": self.service_name, "state": self.state, "cluster_id": self.cluster_id}
+
+    @property
+    def subject(self) -> str:
+        """What is waited for, in words."""
+        return f"{self.service_name} to be {self.state}"
+
+    def procedure(self, contact: Contact, settings: Settings) -> Procedure[object]:
+        """Return the wait."""
+        call = protocol.get_service(
+            self.service_name, cluster_id=self.cluster_id, status_property=settings.status_property
+        )
+        target = ServiceState(self.state)
+        return wait_until_over(contact, lambda contact: poll_service(contact, call, target))

@@ -1,0 +1,172 @@
+"""Configuration values: saved, with what they affect restarted once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_mrs.manager.errors import AnswerLost, CommandFailed
+from airflow_mrs.operators.configuration import MRSSaveConfigurationOperator
+from airflow_mrs.simulator.faults import Cut, Patch
+from tests.operators.harness import Died, Store, carry_out, die
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_mrs.simulator import Simulator
+
+    Manage = Callable[..., Simulator]
+
+VALUES = {"HDFS": {"dfs.replication": "2"}, "HBase": {"hbase.master.port": "16000"}}
+
+
+@pytest.fixture(autouse=True)
+def _brisk(brisk: None) -> None:
+    """Defer at once, and let triggers fire at once."""
+
+
+@pytest.fixture(params=[False, True], ids=["blocking", "deferrable"])
+def deferrable(request: pytest.FixtureRequest) -> bool:
+    way: bool = request.param
+    return way
+
+
+def save(
+    *, restart: bool = False, deferrable: bool = False, **arguments: Any
+) -> MRSSaveConfigurationOperator:
+    return MRSSaveConfigurationOperator(
+        **{
+            "task_id": "save",
+            "configurations": VALUES,
+            "restart_affected": restart,
+            "poll_interval": 0.1,
+            "timeout": 30,
+            "deferrable": deferrable,
+            **arguments,
+        }
+    )
+
+
+def saved(manager: Simulator) -> dict[str, dict[str, str]]:
+    return {
+        name: service.configuration
+        for name, service in manager.cluster.services.items()
+        if service.configuration
+    }
+
+
+def restarts(manager: Simulator) -> int:
+    return sum(change.details["state"] == "stopping" for change in manager.journal.state_changes("HBase"))
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_values_are_saved(manage: Manage, *, restart: bool, deferrable: bool) -> None:
+    manager = manage(command_seconds=0.3)
+
+    assert carry_out(save(restart=restart, deferrable=deferrable), Store()) == 1
+    assert saved(manager) == VALUES
+    assert restarts(manager) == restart
+    assert manager.cluster.command(1).state == "COMPLETE"
+
+
+def test_a_lost_answer_is_asked_for_again(manager: Simulator) -> None:
+    manager.faults.set("save", Cut(after=True), times=1)
+
+    assert carry_out(save(), Store()) == 2
+    assert saved(manager) == VALUES
+
+
+def test_a_lost_answer_to_a_restart_is_not(manager: Simulator) -> None:
+    manager.faults.set("save", Cut(after=True), times=1)
+    store = Store()
+
+    with pytest.raises(
+        AirflowFailException, match=r"'mrs_default'.*HDFS, HBase.*not known.*Have a look at Manager"
+    ):
+        carry_out(save(restart=True), store)
+    assert manager.journal.requests["save"] == 1
+
+    manager.journal.wait_for(lambda: manager.cluster.running is None)
+    carry_out(save(restart=True), store)  # somebody has looked, and cleared it
+    assert manager.journal.requests["save"] == 2
+
+
+def test_no_answer_at_all(manager: Simulator) -> None:
+    manager.faults.set("save", Cut())
+
+    with pytest.raises(AnswerLost):
+        carry_out(save(), Store())
+    assert manager.journal.requests["save"] == 2
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_the_worker_dies_after_the_answer(manage: Manage, *, restart: bool) -> None:
+    manager, store = manage(command_seconds=0.5), Store()
+    store.on_set["submitted"] = die
+
+    with pytest.raises(Died):
+        carry_out(save(restart=restart), store)
+
+    assert carry_out(save(restart=restart), store) == 1
+    assert manager.journal.requests["save"] == 1
+
+
+def test_the_worker_dies_before_the_answer_to_a_restart(manage: Manage) -> None:
+    manager, store = manage(command_seconds=0.5), Store()
+    store.on_set["before submitted"] = die
+
+    with pytest.raises(Died):
+        carry_out(save(restart=True), store)
+    with pytest.raises(AirflowFailException, match="not known"):
+        carry_out(save(restart=True), store)
+
+    assert manager.journal.requests["save"] == 1
+
+
+def test_manager_forgets_the_command_of_a_restart(manage: Manage) -> None:
+    manager, store = manage(command_seconds=0.5), Store()
+    store.on_set["submitted"] = manager.cluster.forget_commands
+
+    with pytest.raises(CommandFailed, match="command 1"):
+        carry_out(save(restart=True), store)
+    with pytest.raises(AirflowFailException, match="not known"):
+        carry_out(save(restart=True), store)
+
+    assert manager.journal.requests["save"] == 1
+
+
+def test_a_restart_that_fails_is_tried_again(manager: Simulator, *, deferrable: bool) -> None:
+    manager.cluster.fail_next("HBase", "start", text="No RegionServer came up.")
+    store = Store()
+
+    with pytest.raises(CommandFailed, match=r"HBase.*command 1.*No RegionServer came up"):
+        carry_out(save(restart=True, deferrable=deferrable), store)
+    assert carry_out(save(restart=True, deferrable=deferrable), store) == 2
+
+
+def test_an_answer_without_an_id_is_not_taken_for_success(manager: Simulator) -> None:
+    manager.faults.set("save", Patch({"id": -1}), times=1)
+
+    with pytest.raises(AirflowFailException, match="without a command id"):
+        carry_out(save(), Store())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"configurations": {}},
+        {"configurations": {"HDFS": {}}},
+        {"configurations": {"HDFS": {"dfs.replication": 2}}},
+        {"configurations": "HDFS"},
+        {"configurations": {"../HDFS": {"a": "b"}}},
+        {"restart_affected": "False"},
+        {"cluster_id": "x"},
+    ],
+    ids=str,
+)
+def test_what_can_not_be_saved_is_not_sent(manager: Simulator, arguments: dict[str, Any]) -> None:
+    with pytest.raises(AirflowFailException, match="Nothing was sent"):
+        carry_out(save(**arguments), Store())
+    assert manager.journal.requests["save"] == 0

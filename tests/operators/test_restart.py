@@ -1,0 +1,134 @@
+"""A restart: two commands, each sent once, wherever a try ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_mrs.manager.errors import CommandFailed
+from airflow_mrs.operators.service import MRSRestartServiceOperator
+from airflow_mrs.simulator.faults import Cut
+from tests.operators.harness import Died, Store, carry_out, die
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_mrs.simulator import Simulator
+
+    Manage = Callable[..., Simulator]
+
+
+@pytest.fixture(autouse=True)
+def _brisk(brisk: None) -> None:
+    """Defer at once, and let triggers fire at once."""
+
+
+@pytest.fixture(params=[False, True], ids=["blocking", "deferrable"])
+def deferrable(request: pytest.FixtureRequest) -> bool:
+    way: bool = request.param
+    return way
+
+
+def restart(*, deferrable: bool = False, **arguments: Any) -> MRSRestartServiceOperator:
+    return MRSRestartServiceOperator(
+        task_id="restart",
+        service_name="HBase",
+        poll_interval=0.1,
+        timeout=30,
+        deferrable=deferrable,
+        **arguments,
+    )
+
+
+def sent(manager: Simulator) -> tuple[int, int]:
+    return manager.journal.accepted("HBase", "stop"), manager.journal.accepted("HBase", "start")
+
+
+def words(manager: Simulator) -> list[str]:
+    return [change.details["state"] for change in manager.journal.state_changes("HBase")]
+
+
+def test_down_and_up(manage: Manage, *, deferrable: bool) -> None:
+    manager = manage(command_seconds=0.5)
+
+    assert carry_out(restart(deferrable=deferrable), Store()) == 2
+    assert words(manager) == ["stopping", "stopped", "starting", "started"]
+    assert sent(manager) == (1, 1)
+    assert all(command.only_self for command in manager.cluster.commands)
+
+
+def test_what_is_down_is_only_started(manager: Simulator) -> None:
+    manager.cluster.set_state("HBase", "stopped")
+
+    carry_out(restart(), Store())
+
+    assert sent(manager) == (0, 1)
+
+
+def test_a_stop_that_fails_is_not_followed_by_a_start(manager: Simulator, *, deferrable: bool) -> None:
+    manager.cluster.fail_next("HBase", "stop")
+    store = Store()
+
+    with pytest.raises(CommandFailed, match="stop of HBase, command 1"):
+        carry_out(restart(deferrable=deferrable), store)
+    assert sent(manager) == (1, 0)
+
+    carry_out(restart(deferrable=deferrable), store)
+    assert sent(manager) == (2, 1)
+    assert manager.cluster.service("HBase").state == "started"
+
+
+def test_the_start_fails_and_is_tried_again_alone(manager: Simulator, *, deferrable: bool) -> None:
+    manager.cluster.fail_next("HBase", "start")
+    store = Store()
+
+    with pytest.raises(CommandFailed, match="start of HBase, command 2"):
+        carry_out(restart(deferrable=deferrable), store)
+    carry_out(restart(deferrable=deferrable), store)
+
+    assert sent(manager) == (1, 2)
+    assert manager.cluster.service("HBase").state == "started"
+
+
+@pytest.mark.parametrize("commands", [1, 2])
+def test_the_worker_dies_after_an_answer(manage: Manage, commands: int) -> None:
+    manager, store = manage(command_seconds=1), Store()
+
+    def die_when_it_is_time() -> None:
+        if len(manager.cluster.commands) == commands:
+            die()
+        store.on_set["submitted"] = die_when_it_is_time
+
+    store.on_set["submitted"] = die_when_it_is_time
+    with pytest.raises(Died):
+        carry_out(restart(), store)
+    carry_out(restart(), store)
+
+    assert sent(manager) == (1, 1)
+    assert words(manager) == ["stopping", "stopped", "starting", "started"]
+
+
+def test_answers_are_lost(manager: Simulator, *, deferrable: bool) -> None:
+    for call in ("stop", "start"):
+        manager.faults.set(call, Cut(after=True), times=1)
+
+    carry_out(restart(deferrable=deferrable), Store())
+
+    assert sent(manager) == (1, 1)
+    assert words(manager)[-1] == "started"
+
+
+def test_cleared_after_success_it_restarts_again(manager: Simulator) -> None:
+    store = Store()
+    carry_out(restart(), store)
+    carry_out(restart(), store)
+
+    assert sent(manager) == (2, 2)
+
+
+def test_it_need_not_wait_for_the_start(manage: Manage) -> None:
+    manager = manage(command_seconds=1)
+
+    assert carry_out(restart(wait_for_completion=False), Store()) == 2
+    assert words(manager) == ["stopping", "stopped", "starting"]
