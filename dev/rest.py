@@ -12,7 +12,7 @@ import requests
 from dev.processes import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
 FINISHED = frozenset({"success", "failed"})
 
@@ -175,7 +175,7 @@ class AirflowAPI:
         """Return the lines of one try of a task."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}"
         content = self.call("GET", path, full_content=True, map_index=map_index)["content"]
-        return [line if isinstance(line, str) else line["event"] for line in content]
+        return [text for line in content for text in _texts(line)]
 
     def xcom(
         self, dag_id: str, run_id: str, task_id: str, key: str = "return_value", map_index: int = -1
@@ -202,6 +202,14 @@ class AirflowAPI:
         }
         self.call("POST", f"/dags/{dag_id}/clearTaskInstances", body)
 
+    def variables(self) -> dict[str, str]:
+        return {
+            entry["key"]: entry["value"] for entry in self.call("GET", "/variables", limit=1000)["variables"]
+        }
+
+    def delete_variable(self, key: str) -> None:
+        self.call("DELETE", f"/variables/{key}")
+
     def set_state(
         self, dag_id: str, run_id: str, state: str, task_id: str | None = None, *, map_index: int = -1
     ) -> None:
@@ -212,6 +220,16 @@ class AirflowAPI:
         else:
             index = "" if map_index < 0 else f"/{map_index}"
             self.call("PATCH", f"{path}/taskInstances/{task_id}{index}", {"new_state": state})
+
+
+def _texts(line: Any) -> Iterator[str]:  # noqa: ANN401 - a text, or JSON
+    """Yield what a line of a log says, with what was raised."""
+    if isinstance(line, str):
+        yield line
+        return
+    yield line["event"]
+    for error in line.get("error_detail") or ():
+        yield f"{error['exc_type']}: {error['exc_value']}"
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -106,7 +106,9 @@ def test_an_outage_passes(manage: Manage, run: Run, mode: str, sensor: str) -> N
     manager.cluster.stop("HBase")
     if sensor == "health":
         manager.cluster.set_state("HBase", "starting", seconds=1)
-    manager.faults.set({"command": "progress", "health": "cluster_status"}.get(sensor, sensor), Cut(), times=2)
+    manager.faults.set(
+        {"command": "progress", "health": "cluster_status"}.get(sensor, sensor), Cut(), times=2
+    )
 
     assert states(run(f"{sensor}_{mode}", **SENSORS[sensor])) == {"wait": "success"}
     assert manager.journal.count("fault") == 2

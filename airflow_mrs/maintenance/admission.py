@@ -1,0 +1,82 @@
+"""The author's own tasks run only while their window is open."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow.providers.common.compat.sdk import BaseOperator, Context, MappedOperator
+
+    from airflow_mrs.maintenance.terms import Terms
+
+    Hook = Callable[[Context], object]
+
+
+class Admission:
+    """
+    Stands in a task's ``pre_execute``, and lets it run only while the window of its run is open.
+
+    :param terms: the terms of the window.
+    :param then: the task's own ``pre_execute``, if it has one.
+    """
+
+    def __init__(self, terms: Terms, then: Hook | None) -> None:
+        self._terms = terms
+        self._then = then
+
+    @classmethod
+    def require(cls, terms: Terms, task: BaseOperator | MappedOperator) -> None:
+        """
+        Put an admission before a task.
+
+        :param terms: the terms of the window.
+        :param task: a task of the author's.
+        :raises ValueError: for a task that begins in the triggerer, where nobody would ask.
+        """
+        if getattr(task, "start_from_trigger", False):
+            raise ValueError(
+                f"{task.task_id} starts in the triggerer, so that nothing would keep it from running while its window is "
+                "not open. Leave start_from_trigger off in a maintenance window."
+            )
+        # As Airflow's own decorators run_if and skip_if do it.
+        if hasattr(task, "partial_kwargs"):
+            task.partial_kwargs["pre_execute"] = cls(terms, task.partial_kwargs.get("pre_execute"))
+        else:
+            task._pre_execute_hook = cls(terms, task._pre_execute_hook)  # noqa: SLF001
+
+    def __call__(self, context: Context) -> None:
+        """
+        Check, before the task does anything.
+
+        :param context: that of the task.
+        :raises AirflowFailException: where the window is not open, or its work is cut.
+        """
+        record = self._terms.require_open(context)
+        if self._terms.cut_work and record.cutoff is not None:
+            self._cut(context, record.cutoff)
+        if self._then is not None:
+            self._then(context)
+
+    def _cut(self, context: Context, cutoff: float) -> None:
+        """Bound what the task does now, and what it may yet wait for in the triggerer."""
+        task: Any = context["task"]
+        left = timedelta(seconds=cutoff - time.time())
+        if left <= timedelta():
+            raise AirflowFailException(
+                f"{self._terms.holder(context)}: it is past the cutoff, so the work is cut."
+            )
+        own = task.execution_timeout
+        task.execution_timeout = left if own is None else min(own, left)
+        defer = task.defer
+
+        def defer_until_the_cutoff(*, timeout: timedelta | None = None, **arguments: Any) -> None:  # noqa: ANN401 - those of defer
+            left = timedelta(seconds=max(0.0, cutoff - time.time()))
+            defer(timeout=left if timeout is None else min(timeout, left), **arguments)
+
+        task.defer = defer_until_the_cutoff

@@ -1,0 +1,210 @@
+"""The tasks that end a window: one says what became of it, the other gives the run its colour."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
+
+from airflow_mrs.faults import no_retry_of_what_cannot_change
+from airflow_mrs.hooks.mrs_manager import MRSManagerHook
+from airflow_mrs.maintenance.hooks import best_effort
+from airflow_mrs.maintenance.ledger import Ledger
+from airflow_mrs.maintenance.record import Phase
+from airflow_mrs.maintenance.runs import window_states
+from airflow_mrs.manager import protocol
+from airflow_mrs.manager.errors import RequestRefused
+from airflow_mrs.manager.model import NO_COMMAND, ClusterHealth, Service, ServiceState
+from airflow_mrs.manager.waiting import Contact
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_mrs.maintenance.record import Record
+    from airflow_mrs.maintenance.summary import ServiceSummary, WindowSummary
+    from airflow_mrs.maintenance.terms import Terms
+    from airflow_mrs.manager.protocol import Call
+    from airflow_mrs.manager.steps import Procedure
+
+_GOOD_STATES = {"success", "skipped", "removed"}
+
+
+class CloseWindow(BaseOperator):
+    """
+    Checks that everything is as before, releases the cluster, and returns the summary.
+
+    It does not fail for what is not as before: that is the verdict's, so that whoever reports the summary comes first.
+    """
+
+    template_fields: Sequence[str] = ("mrs_conn_id", "cluster_id")
+    ui_color = "#d9e2ec"
+
+    def __init__(self, *, terms: Terms, mrs_conn_id: str, cluster_id: int | str, **kwargs: Any) -> None:  # noqa: ANN401
+        super().__init__(**kwargs)
+        self.terms = terms
+        self.mrs_conn_id = mrs_conn_id
+        self.cluster_id = cluster_id
+
+    def execute(self, context: Context) -> WindowSummary:
+        """
+        Close the window.
+
+        :param context: Airflow's context.
+        :return: the summary.
+        """
+        record = self.terms.require_not_closed(context)
+        if record is None:
+            raise AirflowFailException(
+                f"The record of {self.terms.holder(context)} is gone: somebody has deleted its Variable. The services "
+                "were started; have a look at them."
+            )
+        record = self.terms.begin_to_close(context, record)
+        ledger = Ledger(self.terms.opening(context)["ledger"])
+        with no_retry_of_what_cannot_change(), MRSManagerHook(self.mrs_conn_id) as hook:
+            now = time.time()
+            name = f"{hook.settings}: closing {record.holder}"
+            deadline = now + self.terms.settles_within.total_seconds()
+            services, health = hook.client.run(
+                _settle(Contact(name, 5.0, deadline, now), self._looks(hook, record), record), self.log
+            )
+        summary = self._summarise(context, record, services, health)
+        self._remember_durations(context, ledger)
+        if all(_is_up(services, name) for name in record.before):
+            ledger.write(replace(record, phase=Phase.CLOSED))
+        else:
+            self.log.error("The window stays open, since not all services are back")
+        best_effort(self.log, self.terms.on_close, context, summary)
+        return summary
+
+    def _looks(self, hook: MRSManagerHook, record: Record) -> list[Call[Service]]:
+        """Return the looks at all services of the window, and at those that a dead one has left down."""
+        plan = self.terms.plan
+        names = [name for name in plan.starts if name in record.before or name not in plan.taken_along]
+        return [
+            protocol.get_service(
+                name, cluster_id=record.cluster_id, status_property=hook.settings.status_property
+            )
+            for name in (*names, *(name for name in record.before if name not in names))
+        ]
+
+    def _summarise(
+        self, context: Context, record: Record, services: dict[str, Service], health: ClusterHealth
+    ) -> WindowSummary:
+        entries = [self._summarise_service(context, record, service) for service in services.values()]
+        return {
+            "window": str(record.holder),
+            "opened": record.opened,
+            "closed": time.time(),
+            "health": str(health),
+            "services": entries,
+            "differences": [
+                *(line for entry in entries for line in _differences(entry, services[entry["service"]])),
+                *(
+                    []
+                    if health is ClusterHealth.GOOD
+                    else [f"the health of the cluster is {health}, not GOOD"]
+                ),
+            ],
+        }
+
+    def _summarise_service(self, context: Context, record: Record, service: Service) -> ServiceSummary:
+        def pull(label: str, key: str = "return_value") -> Any:  # noqa: ANN401 - any XCom
+            return self.terms.pull(context, f"{label}_{service.name}", key)
+
+        stopped, started = pull("stop", "begun"), pull("start", "ended")
+        return {
+            "service": service.name,
+            "before": "running" if service.name in record.before else "not running",
+            "after": service.word or "unknown",
+            "stopped": stopped,
+            "started": started,
+            "stop_command": pull("stop"),
+            "start_command": pull("start"),
+            "downtime": None if stopped is None or started is None else started - stopped,
+            "started_by_others": bool(pull("start", "started_by_others")),
+        }
+
+    def _remember_durations(self, context: Context, ledger: Ledger) -> None:
+        durations = ledger.read_durations()
+        for service in self.terms.plan.stops:
+            for action in ("stop", "start"):
+                label = f"{action}_{service}"
+                begun, ended = (self.terms.pull(context, label, key) for key in ("begun", "ended"))
+                if None not in {begun, ended} and self.terms.pull(context, label) not in {None, NO_COMMAND}:
+                    durations.setdefault(service, {})[action] = ended - begun
+        ledger.write_durations(durations)
+
+
+class Verdict(BaseOperator):
+    """Fails unless everything went well: the run has the colour of its window."""
+
+    ui_color = "#d9e2ec"
+
+    def __init__(self, *, terms: Terms, **kwargs: Any) -> None:  # noqa: ANN401 - those of the base class
+        super().__init__(**kwargs)
+        self.terms = terms
+
+    def execute(self, context: Context) -> None:
+        """
+        Look at all tasks of the window and at its summary.
+
+        :param context: Airflow's context.
+        :raises AirflowFailException: naming everything that went wrong.
+        """
+        holder = self.terms.holder(context)
+        wrong = [
+            f"{task_id} is {state}"
+            for task_id, state in sorted(window_states(context, holder).items())
+            if state not in _GOOD_STATES and task_id != self.task_id
+        ]
+        summary: WindowSummary | None = self.terms.pull(context, "close")
+        wrong += ["there is no summary"] if summary is None else summary["differences"]
+        if wrong:
+            raise AirflowFailException(f"{holder} did not go well: {'; '.join(wrong)}")
+        self.log.info("%s went well", holder)
+
+
+def _settle(
+    contact: Contact, looks: list[Call[Service]], record: Record
+) -> Procedure[tuple[dict[str, Service], ClusterHealth]]:
+    """
+    Look until all is as before, or can't become so any more, or the time is over.
+
+    :return: what was seen last.
+    """
+    while True:
+        services = {}
+        for call in looks:
+            try:
+                service = yield from contact.ask(call)
+            except RequestRefused:
+                continue
+            services[service.name] = service
+        health = yield from contact.ask(protocol.get_cluster_health(record.cluster_id))
+        as_before = health is ClusterHealth.GOOD and all(_is_up(services, name) for name in record.before)
+        hopeless = any(
+            services[name].state is ServiceState.DOWN for name in record.before if name in services
+        )
+        if as_before or hopeless or contact.time_is_over:
+            return services, health
+        yield from contact.pause()
+
+
+def _differences(entry: ServiceSummary, service: Service) -> list[str]:
+    up, name = service.state is ServiceState.UP, entry["service"]
+    differences = []
+    if entry["before"] == "running" and not up:
+        differences.append(f"{name} was running and is {entry['after']}")
+    if entry["before"] != "running" and up:
+        differences.append(f"{name} was not running and is {entry['after']}")
+    if entry["started_by_others"]:
+        differences.append(f"{name} was started by something else while the window was open")
+    return differences
+
+
+def _is_up(services: dict[str, Service], name: str) -> bool:
+    return name in services and services[name].state is ServiceState.UP

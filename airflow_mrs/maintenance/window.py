@@ -1,0 +1,249 @@
+"""A maintenance window as one block of a DAG."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Self
+
+from airflow.providers.common.compat.sdk import TaskGroup, conf
+
+from airflow_mrs.hooks.mrs_manager import MRSManagerHook
+from airflow_mrs.maintenance.admission import Admission
+from airflow_mrs.maintenance.closing import CloseWindow, Verdict
+from airflow_mrs.maintenance.hours import Hours
+from airflow_mrs.maintenance.moving import StartInWindow, StopInWindow
+from airflow_mrs.maintenance.opening import OpenWindow
+from airflow_mrs.maintenance.plan import make_plan
+from airflow_mrs.maintenance.terms import Terms
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+
+    from airflow.providers.common.compat.sdk import BaseOperator, Context, MappedOperator
+
+    from airflow_mrs.maintenance.plan import Plan
+    from airflow_mrs.maintenance.summary import WindowSummary
+    from airflow_mrs.maintenance.terms import IfBusy, Refusal
+
+    AnyOperator = BaseOperator | MappedOperator
+
+# A default of the author's for all tasks must not keep a start from coming.
+_NEVER_INHERITED: dict[str, Any] = {
+    "trigger_rule": "all_success",
+    "execution_timeout": None,
+    "depends_on_past": False,
+    "wait_for_downstream": False,
+}
+_UNLESS_GIVEN: dict[str, Any] = {"retries": 3, "retry_delay": timedelta(seconds=30)}
+
+
+class MaintenanceWindow(TaskGroup):
+    """
+    A task group around the work of a maintenance window. What is defined inside it is the work.
+
+    It checks the cluster and takes it for itself, stops the services, lets the work run, starts again what was running
+    before, however all that went, checks again, and fails the run unless everything went well. Only services that were
+    running are stopped and started.
+
+    .. code-block:: python
+
+        with maintenance_window(["Hive", "HBase"], ends="02:30", timezone="Europe/Berlin") as window:
+            back_up()
+        report(window.summary)
+
+    :param services: the services to stop.
+    :param mrs_conn_id: the Airflow connection, of type ``mrs``. (templated)
+    :param cluster_id: the cluster, 1 as a rule. (templated)
+    :param cluster_name: the name that the cluster must have; any, where None.
+    :param ends: the time of day at which everything is to be up again, such as ``02:30``; no end, where None.
+    :param opens: the time of day from which the window may open; by default six hours before its end.
+    :param timezone: whose time that is.
+    :param cutoff: how long before the end the last service may be stopped; by default as long as the starts take.
+    :param cut_work: whether the work, too, ends at the cutoff. By default it goes on. Starts are never cut.
+    :param needs: what services need to run, in place of the built-in table's rows for them: for services that were
+        renamed or added. A service is stopped before what it needs, and started after it.
+    :param keep_order: whether to stop the services in the order in which they are given, whatever needs what.
+    :param with_dependents: whether to take along every service that needs one of the given ones.
+    :param side_by_side: whether services that don't need each other are stopped and started at a time. By default it is
+        one command after the other: what Manager does with several is not documented.
+    :param on_refusal: whether a window that can't be opened, or a stop after the cutoff, fails or is skipped.
+    :param if_busy: whether a window refuses to open, or waits, while another one holds the cluster.
+    :param settles_within: how long the cluster may take after the starts until its health is GOOD.
+    :param lapses_after: when a window that was never closed counts as dead, from its opening on, so that another one
+        may take the cluster over, or the guard bring it back. With ``cut_work`` it is at the end of the window.
+    :param on_open: called with Airflow's context when the window is open, before the first stop, for instance to silence
+        alerts. It may be called again, by a retry. If it fails, the window goes on.
+    :param on_close: called with Airflow's context and the summary when the services have been started again. If it
+        fails, the window goes on.
+    :param deferrable: whether to wait for commands in the triggerer instead of a worker. By default as
+        ``[operators] default_deferrable`` says.
+    :param poll_interval: seconds between two polls of a command.
+    :param timeout: seconds for the wait for one command.
+    :param group_id: the id of the task group.
+    :param kwargs: what else a task group takes.
+    :raises ValueError: for services that need each other in a circle, for hours that don't exist, and for a DAG with a
+        ``dagrun_timeout``, which would leave services down.
+    """
+
+    def __init__(  # noqa: PLR0913 - each with a default
+        self,
+        services: Sequence[str],
+        *,
+        mrs_conn_id: str = MRSManagerHook.default_conn_name,
+        cluster_id: int | str = 1,
+        cluster_name: str | None = None,
+        ends: str | None = None,
+        opens: str | None = None,
+        timezone: str = "UTC",
+        cutoff: timedelta | None = None,
+        cut_work: bool = False,
+        needs: Mapping[str, Collection[str]] | None = None,
+        keep_order: bool = False,
+        with_dependents: bool = False,
+        side_by_side: bool = False,
+        on_refusal: Refusal = "fail",
+        if_busy: IfBusy = "refuse",
+        settles_within: timedelta = timedelta(minutes=10),
+        lapses_after: timedelta = timedelta(hours=12),
+        on_open: Callable[[Context], object] | None = None,
+        on_close: Callable[[Context, WindowSummary], object] | None = None,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: float = 5.0,
+        timeout: float = 3600.0,
+        group_id: str = "maintenance",
+        **kwargs: Any,  # noqa: ANN401 - the arguments of every task group
+    ) -> None:
+        plan = make_plan(services, needs=needs, keep_order=keep_order, with_dependents=with_dependents)
+        hours = Hours(ends, opens, timezone)
+        if cut_work and ends is None:
+            raise ValueError("Work can be cut only in a window that ends.")
+        super().__init__(group_id=group_id, **kwargs)
+        self._side_by_side = side_by_side
+        self._cluster: dict[str, Any] = {"mrs_conn_id": mrs_conn_id, "cluster_id": cluster_id}
+        self._waiting: dict[str, Any] = {
+            "deferrable": deferrable,
+            "poll_interval": poll_interval,
+            "timeout": timeout,
+        }
+        self._terms = Terms(
+            group_id=str(self.group_id),
+            mapped=next(self.iter_mapped_task_groups(), None) is not None,
+            plan=plan,
+            hours=hours,
+            cutoff=cutoff,
+            cut_work=cut_work,
+            cluster_name=cluster_name,
+            on_refusal=on_refusal,
+            if_busy=if_busy,
+            settles_within=settles_within,
+            lapses_after=lapses_after,
+            on_open=on_open,
+            on_close=on_close,
+        )
+
+    @property
+    def plan(self) -> Plan:
+        """What would be stopped in which order, and how long that takes. Its text is for people."""
+        return self._terms.plan
+
+    @property
+    def summary(self) -> Any:  # noqa: ANN401 - it stands for its value, so that a typed task takes it
+        """The XCom of what the window did: a :class:`~airflow_mrs.maintenance.summary.WindowSummary` for a task after it."""
+        return self._close.output
+
+    def __enter__(self) -> Self:
+        """Begin the block; the tasks of the window are there from now on."""
+        super().__enter__()
+        self._refuse_a_dagrun_timeout()
+        ours = self._arguments()
+        self._open = OpenWindow(task_id="open", **self._cluster, **ours)
+        moving = {**self._cluster, **self._waiting, **ours, "only_self": True, "wait_for_completion": True}
+        self._stops = {
+            service: StopInWindow(task_id=f"stop_{service}", service_name=service, **moving)
+            for service in self.plan.stops
+        }
+        self._starts = {
+            service: StartInWindow(task_id=f"start_{service}", service_name=service, **moving)
+            for service in self.plan.starts
+        }
+        self._close = CloseWindow(task_id="close", **self._cluster, **ours)
+        self._verdict = Verdict(task_id="verdict", **ours)
+        return self
+
+    def __exit__(self, error_type: type[BaseException] | None, *error: object) -> None:
+        """End the block: put what was defined in it between the stops and the starts."""
+        if error_type is None:
+            self._wire()
+        super().__exit__(error_type, *error)  # type: ignore[no-untyped-call]
+
+    def get_roots(self) -> Generator[BaseOperator, None, None]:
+        """Yield the task that what comes before the window leads to."""
+        yield self._open
+
+    def get_leaves(self) -> Generator[BaseOperator, None, None]:
+        """Yield the task that what comes after the window waits for: not the work, as with other teardowns."""
+        yield self._verdict
+
+    def _arguments(self) -> dict[str, Any]:
+        """Return what all tasks of the window, other than the work, are made with."""
+        defaults = {**self.dag.default_args, **self.default_args}
+        unless_given = {name: value for name, value in _UNLESS_GIVEN.items() if name not in defaults}
+        return {"terms": self._terms, **_NEVER_INHERITED, **unless_given}
+
+    def _refuse_a_dagrun_timeout(self) -> None:
+        if self.dag.dagrun_timeout is not None:
+            raise ValueError(
+                f"DAG {self.dag.dag_id!r} has a dagrun_timeout. When that passes, Airflow skips every task that is not "
+                "over, the starts of a maintenance window too, and leaves its services down. Give the window an end and "
+                "cut_work, or give its tasks an execution_timeout; a DeadlineAlert tells of a run that takes too long."
+            )
+
+    def _wire(self) -> None:
+        work = self._work()
+        ids = {task.task_id for task in work}
+        begin = [task for task in work if ids.isdisjoint(task.upstream_task_ids)]
+        end = [task for task in work if ids.isdisjoint(task.downstream_task_ids)]
+        order = self._order()
+        stopped_first = [service for service in self.plan.stops if all(then != service for _, then in order)]
+        stopped_last = [service for service in self.plan.stops if all(first != service for first, _ in order)]
+        for first, then in order:
+            self._stops[first].set_downstream(self._stops[then])
+            self._starts[then].set_downstream(self._starts[first])
+        for service in stopped_first:
+            self._open.set_downstream(self._stops[service])
+            self._starts[service].set_downstream(self._close)
+        started_first = [self._starts[service] for service in stopped_last]
+        for service in stopped_last:
+            self._stops[service].set_downstream(begin or started_first)
+        for start in started_first:
+            start.set_upstream(end)
+        self._close.set_downstream(self._verdict)
+        self._make_teardowns()
+
+    def _work(self) -> list[AnyOperator]:
+        """Return the author's own tasks, each of which runs only while the window is open."""
+        ours = {self._open, *self._stops.values(), *self._starts.values(), self._close, self._verdict}
+        work = [task for task in self if task not in ours]
+        for task in work:
+            Admission.require(self._terms, task)
+        return work
+
+    def _order(self) -> list[tuple[str, str]]:
+        """Return pairs of services of which one is stopped before the other, and started after it."""
+        stops = self.plan.stops
+        if not self._side_by_side:
+            return list(pairwise(stops))
+        return [(service, needed) for service in stops for needed in self.plan.needed_directly(service)]
+
+    def _make_teardowns(self) -> None:
+        """
+        Let everything from the first start on run however the tasks before it ended.
+
+        A teardown needs one setup that succeeded. A stop that failed half-way did not, and yet its service may be down: so
+        the opening is a setup of each.
+        """
+        for service, start in self._starts.items():
+            start.as_teardown(setups=[self._open, self._stops[service]], on_failure_fail_dagrun=True)
+        for task in (self._close, self._verdict):
+            task.as_teardown(setups=self._open, on_failure_fail_dagrun=True)
