@@ -37,12 +37,19 @@ class Admission:
 
         :param terms: the terms of the window.
         :param task: a task of the author's.
-        :raises ValueError: for a task that begins in the triggerer, where nobody would ask.
+        :raises ValueError: for a task that begins in the triggerer, where nobody would ask, and for one that waits for
+            an earlier run, with services down.
         """
         if getattr(task, "start_from_trigger", False):
             raise ValueError(
                 f"{task.task_id} starts in the triggerer, so that nothing would keep it from running while its window is "
                 "not open. Leave start_from_trigger off in a maintenance window."
+            )
+        if task.depends_on_past or task.wait_for_downstream:
+            raise ValueError(
+                f"{task.task_id} waits for an earlier run (depends_on_past or wait_for_downstream). Should that have failed, "
+                "it would wait for ever, with the services of its maintenance window down. Let a task before the window "
+                "wait."
             )
         # As Airflow's own decorators run_if and skip_if do it.
         if hasattr(task, "partial_kwargs"):

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from airflow_mrs.maintenance.terms import Terms
     from airflow_mrs.manager.model import Service
 
+POKE_SECONDS = 30.0
+"""How long to wait before looking again, where services are on their way or another window is to be waited for."""
+
 
 class OpenWindow(BaseSensorOperator):
     """
@@ -43,7 +46,7 @@ class OpenWindow(BaseSensorOperator):
     def __init__(self, *, terms: Terms, mrs_conn_id: str, cluster_id: int | str, **kwargs: Any) -> None:  # noqa: ANN401
         super().__init__(
             mode="reschedule",
-            poke_interval=30.0,
+            poke_interval=POKE_SECONDS,
             timeout=terms.lapses_after.total_seconds(),
             soft_fail=False,
             **kwargs,

@@ -154,8 +154,8 @@ class MaintenanceWindow(TaskGroup):
 
     def __enter__(self) -> Self:
         """Begin the block; the tasks of the window are there from now on."""
-        super().__enter__()
         self._refuse_a_dagrun_timeout()
+        super().__enter__()
         ours = self._arguments()
         self._open = OpenWindow(task_id="open", **self._cluster, **ours)
         moving = {**self._cluster, **self._waiting, **ours, "only_self": True, "wait_for_completion": True}
@@ -173,9 +173,11 @@ class MaintenanceWindow(TaskGroup):
 
     def __exit__(self, error_type: type[BaseException] | None, *error: object) -> None:
         """End the block: put what was defined in it between the stops and the starts."""
-        if error_type is None:
-            self._wire()
-        super().__exit__(error_type, *error)  # type: ignore[no-untyped-call]
+        try:
+            if error_type is None:
+                self._wire()
+        finally:
+            super().__exit__(error_type, *error)  # type: ignore[no-untyped-call]
 
     def get_roots(self) -> Generator[BaseOperator, None, None]:
         """Yield the task that what comes before the window leads to."""

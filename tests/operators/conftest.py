@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from importlib.metadata import version
@@ -12,6 +13,7 @@ from tests.conftest import DAG_FOLDERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from airflow.models import DagRun
     from airflow.providers.common.compat.sdk import DAG
@@ -25,6 +27,19 @@ AIRFLOW_3 = not version("apache-airflow").startswith(
 )  # not asked of Airflow, which is imported only later
 
 collect_ignore = [] if AIRFLOW_3 else ["test_examples.py"]  # written for Airflow 3
+
+
+def load_dags(path: str) -> dict[str, DAG]:
+    """Parse a file of DAGs afresh."""
+    return _parse(DAG_FOLDERS[0] / path)
+
+
+def _parse(path: Path) -> dict[str, DAG]:
+    # After the environment is set; where Airflow 3 has moved it, or where Airflow 2 has it.
+    dagbag = import_module("airflow.dag_processing.dagbag" if AIRFLOW_3 else "airflow.models.dagbag")
+    bag = dagbag.DagBag(path)
+    assert not bag.import_errors
+    return dict(bag.dags)
 
 
 @cache
@@ -92,3 +107,23 @@ def xcom(run: DagRun, task_id: str) -> object:
     """What the task returned."""
     [ti] = [ti for ti in run.get_task_instances() if ti.task_id == task_id]
     return ti.xcom_pull(task_ids=task_id)
+
+
+def read_variable(key: str) -> str:
+    """Read one of Airflow's Variables, which from outside of a task are to be had from the database alone."""
+    with _variables() as (session, variable):
+        value: str = session.query(variable).filter(variable.key == key).one().val
+    return value
+
+
+def write_variable(key: str, value: str) -> None:
+    """Write one of Airflow's Variables."""
+    with _variables() as (session, variable):
+        session.query(variable).filter(variable.key == key).delete()
+        session.add(variable(key=key, val=value))
+
+
+@contextmanager
+def _variables() -> Iterator[tuple[Any, Any]]:
+    with import_module("airflow.utils.session").create_session() as session:
+        yield session, import_module("airflow.models.variable").Variable

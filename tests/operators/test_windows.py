@@ -1,0 +1,414 @@
+"""Maintenance windows in Airflow's hands, without a scheduler: what they check, stop, start, notice and tell."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_mrs.maintenance import ledger
+from airflow_mrs.maintenance.record import Holder, Record
+from airflow_mrs.simulator.faults import Patch, Word
+from tests.operators.conftest import AIRFLOW_3, load_dags, read_variable, states, write_variable, xcom
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from airflow.models import DagRun
+
+    from airflow_mrs.simulator import Simulator
+
+    Manage = Callable[..., Simulator]
+    RunWindow = Callable[..., DagRun]
+
+THERE_AND_BACK = ["stop HBase", "stop Hive", "start Hive", "start HBase"]
+WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["blocking", "deferrable"])
+
+
+@pytest.fixture(autouse=True)
+def _brisk(brisk: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "SETTLING_SECONDS", 0.05)
+
+
+@pytest.fixture
+def run_window(monkeypatch: pytest.MonkeyPatch) -> RunWindow:
+    """Run a DAG with a window of these arguments, in this process, and return the run."""
+
+    def run(**arguments: Any) -> DagRun:
+        monkeypatch.setenv("TEST_WINDOW", json.dumps(arguments))
+        run: DagRun = load_dags("windows.py")["window"].test()
+        return run
+
+    return run
+
+
+def look_after() -> DagRun:
+    """Let the guard look once."""
+    run: DagRun = load_dags("windows.py")["mrs_maintenance_guard"].test()
+    return run
+
+
+def sent(manager: Simulator) -> list[str]:
+    return [f"{command.action} {command.service}" for command in manager.cluster.commands]
+
+
+def down(manager: Simulator) -> set[str]:
+    return {name for name, service in manager.cluster.services.items() if service.state != "started"}
+
+
+def ledger_of(manager: Simulator) -> str:
+    return f"mrs_window_127.0.0.1_{manager.web_port}_1"
+
+
+def record_of(manager: Simulator) -> Record:
+    return Record.from_json(read_variable(ledger_of(manager)))
+
+
+def remember_durations(manager: Simulator) -> None:
+    """Let stops and starts have been quick in earlier windows."""
+    durations = {service: {"stop": 0.1, "start": 0.1} for service in ("HBase", "Hive")}
+    write_variable(ledger_of(manager).replace("window", "durations"), json.dumps(durations))
+
+
+def clock(**delta: float) -> str:
+    return f"{datetime.now(UTC) + timedelta(**delta):%H:%M:%S}"
+
+
+def summary(run: DagRun) -> Any:
+    return xcom(run, "maintenance.close")
+
+
+# ---- down and up -----------------------------------------------------------------------------------------
+
+
+@WAYS
+def test_all_goes_well(manage: Manage, run_window: RunWindow, *, deferrable: bool) -> None:
+    manager = manage(command_seconds=0.3)
+
+    run = run_window(deferrable=deferrable)
+
+    assert run.state == "success"
+    assert sent(manager) == THERE_AND_BACK
+    assert not down(manager)
+    assert all(command.only_self for command in manager.cluster.commands)
+    assert record_of(manager).closed
+    assert "Everything is as before" in str(xcom(run, "report"))
+
+
+def test_what_was_down_before_is_left_alone(manager: Simulator, run_window: RunWindow) -> None:
+    """Kafka is not needed by anything else, so that the cluster is well without it."""
+    manager.cluster.set_state("Kafka", "stopped")
+    manager.faults.set("cluster_status", Patch({"res_obj": {"state": "GOOD"}}))
+
+    run = run_window(services=["Kafka", "HBase"])
+
+    assert run.state == "success"
+    assert sent(manager) == ["stop HBase", "start HBase"]
+    assert down(manager) == {"Kafka"}
+
+
+def test_dependents_are_taken_along_and_come_back(manager: Simulator, run_window: RunWindow) -> None:
+    run = run_window(services=["HDFS"], with_dependents=True)
+
+    assert run.state == "success"
+    stops = [command.service for command in manager.cluster.commands if command.action == "stop"]
+    starts = [command.service for command in manager.cluster.commands if command.action == "start"]
+    assert stops[-1] == "HDFS"
+    assert {"Yarn", "HBase", "Hive", "Spark2x"} < set(stops)
+    assert starts == stops[::-1]
+    assert not down(manager)
+
+
+def test_renamed_services_and_a_graph_of_the_authors(manager: Simulator, run_window: RunWindow) -> None:
+    run = run_window(services=["HDFS", "Kafka"], needs={"HDFS": ["Kafka"]})
+
+    assert run.state == "success"
+    assert sent(manager) == ["stop HDFS", "stop Kafka", "start Kafka", "start HDFS"]
+
+
+def test_services_that_are_on_their_way_settle_before_anything_is_remembered(
+    manager: Simulator, run_window: RunWindow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_mrs.maintenance.opening.POKE_SECONDS", 0.5)
+    manager.cluster.set_state("HBase", "starting", seconds=1)
+
+    assert run_window().state == "success"
+    assert sent(manager) == THERE_AND_BACK
+
+
+# ---- what goes wrong in it -------------------------------------------------------------------------------
+
+
+def test_the_work_fails(manager: Simulator, run_window: RunWindow) -> None:
+    run = run_window(work="fail")
+
+    assert run.state == "failed"
+    assert states(run)["report"] == "success"
+    assert not down(manager)
+
+
+@WAYS
+@pytest.mark.parametrize("service", ["HBase", "Hive"])
+def test_a_stop_fails(manager: Simulator, run_window: RunWindow, service: str, *, deferrable: bool) -> None:
+    manager.cluster.fail_next(service, "stop")
+
+    run = run_window(deferrable=deferrable)
+
+    assert run.state == "failed"
+    assert states(run)["maintenance.work"] == "upstream_failed"
+    assert not down(manager)
+
+
+@WAYS
+@pytest.mark.parametrize("service", ["HBase", "Hive"])
+def test_a_start_fails_and_the_guard_brings_it_back(
+    manager: Simulator, run_window: RunWindow, service: str, *, deferrable: bool
+) -> None:
+    manager.cluster.fail_next(service, "start")
+
+    run = run_window(deferrable=deferrable)
+
+    assert run.state == "failed"
+    assert down(manager) == {service}
+    assert summary(run)["differences"][0].startswith(f"{service} was running and is")
+    assert look_after().state == "failed"
+    assert not down(manager)
+    assert look_after().state == "success"
+
+
+def test_something_else_starts_a_service_meanwhile(manager: Simulator, run_window: RunWindow) -> None:
+    run = run_window(work="start HBase")
+
+    assert run.state == "failed"
+    assert summary(run)["differences"] == ["HBase was started by something else while the window was open"]
+    assert sent(manager) == ["stop HBase", "stop Hive", "start HBase", "start Hive"]
+    assert "HBase was started by something else" in str(xcom(run, "report"))
+
+
+def test_the_health_is_bad_afterwards(manager: Simulator, run_window: RunWindow) -> None:
+    manager.faults.set("cluster_status", Patch({"res_obj": {"state": "BAD"}}))
+    manager.faults.set("clusters", Patch({}))
+
+    run = run_window()
+
+    assert states(run)["maintenance.open"] == "failed"
+    assert sent(manager) == []
+
+
+def test_the_health_takes_a_while(manage: Manage, run_window: RunWindow) -> None:
+    manager = manage()
+
+    def spoil_the_health(entry: Any) -> None:
+        if entry.event == "command started" and entry.details["action"] == "start":
+            manager.faults.clear()
+            manager.faults.set("cluster_status", Patch({"res_obj": {"state": "BAD"}}), for_seconds=1.5)
+
+    manager.journal.on_entry(spoil_the_health)
+
+    assert run_window(settles_within=10).state == "success"
+    assert manager.journal.requests["cluster_status"] > 2
+
+
+@pytest.mark.parametrize("fail", [False, True])
+def test_hooks_are_called_and_never_in_the_way(
+    manager: Simulator, run_window: RunWindow, tmp_path: Path, *, fail: bool
+) -> None:
+    notes = tmp_path / "notes"
+
+    run = run_window(hooks={"notes": str(notes), "fail": fail})
+
+    assert run.state == "success"
+    assert notes.read_text().splitlines() == ["maintenance.open", "maintenance.close 2"]
+
+
+# ---- what it refuses -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"opens": clock(hours=1), "ends": clock(hours=2)},
+        {"opens": clock(hours=-1), "ends": clock(minutes=3)},
+        {"opens": clock(hours=-1), "ends": clock(minutes=8), "cutoff": 300},
+        {"cluster_name": "production"},
+        {"cluster_id": 2},
+        {"services": ["HBase", "Unknown"]},
+    ],
+    ids=["too early", "too late", "too late for its cutoff", "another cluster", "no cluster", "no service"],
+)
+@pytest.mark.parametrize(("on_refusal", "colour"), [("fail", "failed"), ("skip", "success")])
+def test_it_does_not_open(
+    manager: Simulator, run_window: RunWindow, arguments: dict[str, Any], on_refusal: str, colour: str
+) -> None:
+    run = run_window(**arguments, on_refusal=on_refusal)
+
+    assert run.state == colour
+    assert states(run)["maintenance.open"] == {"fail": "failed", "skip": "skipped"}[on_refusal]
+    assert manager.cluster.commands == []
+
+
+@pytest.mark.parametrize("what", ["health", "patch", "state"])
+def test_it_does_not_open_on_a_cluster_that_is_not_well(
+    manager: Simulator, run_window: RunWindow, what: str
+) -> None:
+    if what == "health":
+        manager.cluster.set_state("Kafka", "stopped")
+    elif what == "patch":
+        entry = {"id": 1, "name": "simulated", "cluster_state": "installingPatch"}
+        manager.faults.set("clusters", Patch({"res_obj": {"clusters": [entry]}}))
+    else:
+        manager.faults.set("service", Word("Failed to stop", "HBase"))
+
+    run = run_window()
+
+    assert run.state == "failed"
+    assert states(run)["maintenance.open"] == "failed"
+    assert manager.cluster.commands == []
+
+
+def test_it_opens_within_its_hours(manager: Simulator, run_window: RunWindow) -> None:
+    run = run_window(opens=clock(hours=-1), ends=clock(hours=1), cluster_name="simulated")
+
+    assert run.state == "success"
+    assert sent(manager) == THERE_AND_BACK
+
+
+def test_a_wrong_password_is_tried_once(
+    manager: Simulator, run_window: RunWindow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_MRS_DEFAULT", manager.connection_json.replace(manager.password, "wrong"))
+
+    assert run_window().state == "failed"
+    assert manager.journal.logins_attempted == 1
+
+
+# ---- the cutoff ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("on_refusal", "stop"), [("fail", "failed"), ("skip", "skipped")])
+def test_after_the_cutoff_nothing_is_stopped(
+    manage: Manage, run_window: RunWindow, on_refusal: str, stop: str
+) -> None:
+    manager = manage(service_seconds={"HBase": 4.0})
+    remember_durations(manager)
+
+    run = run_window(ends=clock(seconds=63), cutoff=60, on_refusal=on_refusal)
+
+    assert states(run)["maintenance.stop_Hive"] == stop
+    assert sent(manager) == ["stop HBase", "start HBase"]
+    assert run.state == {"fail": "failed", "skip": "success"}[on_refusal]
+    assert not down(manager)
+
+
+# On Airflow 2, DAG.test() is over when a task times out.
+@pytest.mark.parametrize(
+    ("cut_work", "work"), [(False, "success"), (True, "failed")] if AIRFLOW_3 else [(False, "success")]
+)
+def test_the_work_goes_on_or_is_cut(
+    manager: Simulator, run_window: RunWindow, *, cut_work: bool, work: str
+) -> None:
+    remember_durations(manager)
+
+    run = run_window(ends=clock(seconds=65), cutoff=60, work="sleep 8", cut_work=cut_work)
+
+    assert states(run)["maintenance.work"] == work
+    assert run.state == work
+    assert not down(manager)
+
+
+# ---- one at a time, and what is remembered ---------------------------------------------------------------
+
+
+def held_by_somebody(manager: Simulator, **changes: Any) -> None:
+    """Let there be a window that was never closed, and let the guard know of it alone."""
+    record = Record(
+        **{
+            "holder": Holder("another_dag", "a_run", "maintenance"),
+            "mrs_conn_id": "mrs_default",
+            "cluster_id": 1,
+            "before": ("Hive", "HBase"),
+            "opened": time.time(),
+            "cutoff": None,
+            "lapses": time.time() + 3600,
+            **changes,
+        }
+    )
+    write_variable(ledger_of(manager), record.to_json())
+    register(ledger_of(manager))
+
+
+def test_what_a_dead_window_left_down_is_brought_back(manager: Simulator, run_window: RunWindow) -> None:
+    """Its run does not exist (any more), so that it will never be closed by itself."""
+    held_by_somebody(manager)
+    manager.cluster.set_state("HBase", "stopped")
+
+    run = run_window()
+
+    assert run.state == "success"
+    assert sent(manager) == ["stop Hive", "start Hive", "start HBase"]
+    assert not down(manager)
+
+
+def test_a_service_outside_of_this_window_is_left_to_the_guard(
+    manager: Simulator, run_window: RunWindow
+) -> None:
+    held_by_somebody(manager, before=("Kafka",))
+    manager.cluster.set_state("Kafka", "stopped")
+
+    run = run_window()
+
+    assert run.state == "failed"
+    assert "Kafka was running and is 'Not started'".replace("'", "") in summary(run)["differences"]
+    assert look_after().state == "failed"
+    assert not down(manager)
+
+
+def test_the_guard_touches_nothing_that_no_window_stopped(manager: Simulator) -> None:
+    held_by_somebody(manager, before=("Hive",))
+    for service in ("Hive", "Kafka"):
+        manager.cluster.set_state(service, "stopped")
+
+    assert look_after().state == "failed"
+    assert sent(manager) == ["start Hive"]
+    assert down(manager) == {"Kafka"}
+
+
+def test_the_guard_closes_what_is_back_already_without_a_word(manager: Simulator) -> None:
+    held_by_somebody(manager)
+
+    assert look_after().state == "success"
+    assert record_of(manager).closed
+    assert sent(manager) == []
+
+
+def test_the_guard_tries_every_start_and_comes_again(manager: Simulator) -> None:
+    held_by_somebody(manager)
+    for service in ("Hive", "HBase"):
+        manager.cluster.set_state(service, "stopped")
+    manager.cluster.fail_next("Hive", "start")
+
+    assert look_after().state == "failed"
+    assert down(manager) == {"Hive"}
+    assert look_after().state == "failed"
+    assert not down(manager)
+    assert look_after().state == "success"
+
+
+def test_one_cluster_that_is_gone_does_not_keep_others_down(manager: Simulator) -> None:
+    held_by_somebody(manager)
+    manager.cluster.set_state("HBase", "stopped")
+    gone = Record(Holder("a", "b", "c"), "no_such_connection", 1, ("HBase",), 0.0, None, 0.0)
+    write_variable("mrs_window_gone_1_1", gone.to_json())
+    register("mrs_window_gone_1_1", ledger_of(manager))
+
+    assert look_after().state == "failed"
+    assert not down(manager)
+
+
+def register(*names: str) -> None:
+    """Let the guard know of these windows alone, and not of those that other tests have left open."""
+    write_variable("mrs_windows", json.dumps(names))
