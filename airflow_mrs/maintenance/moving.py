@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from airflow_mrs.faults import no_retry_of_what_cannot_change
 from airflow_mrs.hooks.mrs_manager import MRSManagerHook
-from airflow_mrs.manager.errors import MRSError
+from airflow_mrs.manager.change import Action
 from airflow_mrs.manager.model import NO_COMMAND, ServiceState
-from airflow_mrs.manager.protocol import check_cluster_id
+from airflow_mrs.manager.waiting import Contact, look
 from airflow_mrs.operators.service import MRSStartServiceOperator, MRSStopServiceOperator
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class StartInWindow(MRSStartServiceOperator):
         if self.service_name not in before:
             self.log.info("%s was not running when the window was opened", self.service_name)
             return NO_COMMAND
-        self._notice_others(context)
+        self._wait_for_manager(context)
         _push(context, "begun", time.time())
         return _ended(context, super().execute(context))
 
@@ -90,17 +91,23 @@ class StartInWindow(MRSStartServiceOperator):
         """
         return _ended(context, super().execute_complete(context, event))
 
-    def _notice_others(self, context: Context) -> None:
-        """Say so where this window has stopped the service, and yet it is not down. A further try can't tell."""
+    def _wait_for_manager(self, context: Context) -> None:
+        """
+        Let an outage of Manager pass, which would use up the tries of a start.
+
+        A service that this window has stopped and that is not down now was started by something else. A further try can't
+        tell, since the first one may have.
+        """
+        with no_retry_of_what_cannot_change(), MRSManagerHook(self.mrs_conn_id) as hook:
+            now = time.time()
+            name = f"{hook.settings}: {self.subject}"
+            contact = Contact(name, self.poll_interval, now + self.timeout, now)
+            change = self._change(Action.START, hook.settings.status_property)
+            service = hook.client.run(look(contact, change), self.log)
         ti: Any = context["ti"]
-        if ti.try_number > 1 or self.terms.pull(context, f"stop_{self.service_name}", "ended") is None:
-            return
-        try:
-            with MRSManagerHook(self.mrs_conn_id) as hook:
-                service = hook.get_service(self.service_name, cluster_id=check_cluster_id(self.cluster_id))
-        except MRSError:
-            return  # the start itself says what is wrong
-        if service.state in {ServiceState.UP, ServiceState.STARTING}:
+        stopped = self.terms.pull(context, f"stop_{self.service_name}", "ended") is not None
+        up = service is not None and service.state in {ServiceState.UP, ServiceState.STARTING}
+        if stopped and up and ti.try_number == 1:
             self.log.warning("Something else than this window has started %s", self.service_name)
             _push(context, "started_by_others", value=True)
 

@@ -229,12 +229,14 @@ def test_work_that_begins_in_the_triggerer_is_refused(dag: DAG) -> None:
 @pytest.mark.parametrize("argument", ["depends_on_past", "wait_for_downstream"])
 @pytest.mark.parametrize("mapped", [False, True])
 def test_work_that_waits_for_an_earlier_run_is_refused(dag: DAG, argument: str, *, mapped: bool) -> None:
-    arguments: dict[str, Any] = {"task_id": "work", argument: True}
-    with pytest.raises(ValueError, match="waits for an earlier run"), maintenance_window(["HBase"]):
+    def work(**arguments: Any) -> None:
         if mapped:
             Work.partial(**arguments).expand(value=["a", "b"])
         else:
             Work(**arguments)
+
+    with pytest.raises(ValueError, match="waits for an earlier run"), maintenance_window(["HBase"]):
+        work(**{"task_id": "work", argument: True})
 
 
 def test_a_dagrun_timeout_is_refused() -> None:

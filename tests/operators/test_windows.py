@@ -11,7 +11,7 @@ import pytest
 
 from airflow_mrs.maintenance import ledger
 from airflow_mrs.maintenance.record import Holder, Record
-from airflow_mrs.simulator.faults import Patch, Word
+from airflow_mrs.simulator.faults import Patch, Status, Word
 from tests.operators.conftest import AIRFLOW_3, load_dags, read_variable, states, write_variable, xcom
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["blocking", "de
 
 @pytest.fixture(autouse=True)
 def _brisk(brisk: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger, "SETTLING_SECONDS", 0.05)
+    monkeypatch.setattr(ledger, "SETTLING_SECONDS", 0.5)
 
 
 @pytest.fixture
@@ -178,6 +178,23 @@ def test_a_start_fails_and_the_guard_brings_it_back(
     assert look_after().state == "failed"
     assert not down(manager)
     assert look_after().state == "success"
+
+
+def test_manager_is_away_when_services_are_to_be_started(manager: Simulator, run_window: RunWindow) -> None:
+    """Longer than a start alone would ask for it, and there is no second try here."""
+    manager.journal.on_entry(
+        lambda entry: (
+            manager.faults.set("any", Status(503), for_seconds=12)
+            if (entry.event, entry.details.get("service"), entry.details.get("state"))
+            == ("state", "Hive", "stopped")
+            else None
+        )
+    )
+
+    run = run_window(work="sleep 1")
+
+    assert states(run)["maintenance.start_Hive"] == "success"
+    assert not down(manager)
 
 
 def test_something_else_starts_a_service_meanwhile(manager: Simulator, run_window: RunWindow) -> None:
