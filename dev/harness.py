@@ -169,15 +169,16 @@ class Airflow:
         with engine.connect() as connection:
             return [dict(row) for row in connection.execute(sqlalchemy.text(query), values).mappings()]
 
-    def delete_run(self, dag_id: str, run_id: str) -> None:
-        """Delete a run that is still going on, as Airflow let users do for long; now it has to be done in the database."""
+    def execute(self, statement: str, **values: object) -> None:
+        """Change rows of the metadata database."""
         engine = sqlalchemy.create_engine(self.database, poolclass=sqlalchemy.NullPool)
         with engine.begin() as connection:
-            for table in ("xcom", "task_instance", "dag_run"):
-                connection.execute(
-                    sqlalchemy.text(f"DELETE FROM {table} WHERE dag_id = :dag AND run_id = :run"),
-                    {"dag": dag_id, "run": run_id},
-                )
+            connection.execute(sqlalchemy.text(statement), values)
+
+    def delete_run(self, dag_id: str, run_id: str) -> None:
+        """Delete a run that is still going on, as Airflow let users do for long; now it has to be done in the database."""
+        for table in ("xcom", "task_instance", "dag_run"):
+            self.execute(f"DELETE FROM {table} WHERE dag_id = :dag AND run_id = :run", dag=dag_id, run=run_id)
 
     def task_process(self, dag_id: str, run_id: str, task_id: str) -> psutil.Process:
         """Return the process in which a task runs right now."""

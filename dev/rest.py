@@ -202,6 +202,15 @@ class AirflowAPI:
         }
         self.call("POST", f"/dags/{dag_id}/clearTaskInstances", body)
 
+    def question(self, dag_id: str, run_id: str, task_id: str) -> Any:  # noqa: ANN401
+        """Return what a task asks of people."""
+        return self.call("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails")
+
+    def answer(self, dag_id: str, run_id: str, task_id: str, option: str) -> None:
+        """Answer a task that asks people."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails"
+        self.call("PATCH", path, {"chosen_options": [option], "params_input": {}})
+
     def variables(self) -> dict[str, str]:
         return {
             entry["key"]: entry["value"] for entry in self.call("GET", "/variables", limit=1000)["variables"]

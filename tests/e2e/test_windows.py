@@ -28,7 +28,7 @@ STOPS = ["maintenance.stop_HBase", "maintenance.stop_Hive"]
 STARTS = ["maintenance.start_Hive", "maintenance.start_HBase"]
 WORK = "maintenance.work"
 THERE_AND_BACK = ["stop HBase", "stop Hive", "start Hive", "start HBase"]
-GUARD = "mrs_maintenance_guard"
+GUARD = "guard"
 
 
 class Run:

@@ -29,7 +29,7 @@ AIRFLOW_3 = not version("apache-airflow").startswith(
 collect_ignore = [] if AIRFLOW_3 else ["test_examples.py"]  # written for Airflow 3
 
 
-def load_dags(path: str) -> dict[str, DAG]:
+def load_dags(path: str | Path) -> dict[str, DAG]:
     """Parse a file of DAGs afresh."""
     return _parse(DAG_FOLDERS[0] / path)
 

@@ -1,26 +1,138 @@
-"""The example DAGs as they are, in this process."""
+"""The example DAGs as they are, in this process. Those that need more than that are in ``tests/e2e/test_examples.py``."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+import threading
+from dataclasses import replace
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from tests.operators.conftest import states
+import pytest
+
+from airflow_mrs.maintenance import ledger, window
+from airflow_mrs.maintenance.hours import Hours
+from dev.harness import ROOT
+from tests.operators.conftest import load_dags, states, xcom
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from airflow_mrs.simulator import Simulator
     from tests.operators.conftest import Run
 
+EXAMPLES = ROOT / "example_dags"
 
-def test_the_maintenance_window(manager: Simulator, run: Run) -> None:
-    done = run("example_mrs_maintenance")
 
-    assert set(states(done).values()) == {"success"}
-    assert manager.journal.accepted("HBase", "stop") == manager.journal.accepted("HBase", "start") == 1
-    assert manager.cluster.service("HBase").state == "started"
+@pytest.fixture(autouse=True)
+def _brisk(brisk: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "SETTLING_SECONDS", 0.5)
+
+
+def sent(manager: Simulator) -> list[str]:
+    return [f"{command.action} {command.service}" for command in manager.cluster.commands]
+
+
+def test_the_nightly_backup(manager: Simulator) -> None:
+    dag = load_dags(EXAMPLES / "example_mrs_maintenance.py")["example_mrs_maintenance"]
+    opening: Any = dag.get_task("maintenance.open")
+    opening.terms = replace(opening.terms, hours=Hours())  # it is not always night
+
+    run = dag.test()
+
+    assert set(states(run).values()) == {"success"}
+    assert sent(manager) == ["stop HBase", "start HBase"]
+    assert "Everything is as before" in str(xcom(run, "report"))
+
+
+def test_the_nightly_backup_stops_nothing_at_noon(
+    manager: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dag = load_dags(EXAMPLES / "example_mrs_maintenance.py")["example_mrs_maintenance"]
+    opening: Any = dag.get_task("maintenance.open")
+    opening.terms = replace(opening.terms, hours=Hours("00:00", "23:59", opening.terms.hours.timezone))
+
+    assert dag.test().state == "failed"
+    assert sent(manager) == []
 
 
 def test_the_sensor(manager: Simulator, run: Run) -> None:
     done = run("example_mrs_command_sensor")
 
     assert states(done) == {"stop_kafka": "success", "kafka_is_down": "success", "start_kafka": "success"}
-    assert manager.journal.accepted("Kafka", "stop") == manager.journal.accepted("Kafka", "start") == 1
+    assert sent(manager) == ["stop Kafka", "start Kafka"]
+
+
+def test_the_rolling_configuration(manager: Simulator, run: Run) -> None:
+    done = run("example_mrs_rolling_configuration")
+
+    assert set(states(done).values()) == {"success"}
+    moves = [command for command in sent(manager) if "configure" not in command]
+    assert moves == [
+        f"{action} {service}" for service in ("HDFS", "HBase", "Hive") for action in ("stop", "start")
+    ]
+    assert manager.cluster.service("HBase").configuration == {"hbase.regionserver.handler.count": "200"}
+
+
+def test_the_rolling_configuration_ends_at_the_first_failure(manager: Simulator, run: Run) -> None:
+    manager.cluster.fail_next("HBase", "start", times=9)
+
+    assert run("example_mrs_rolling_configuration").state == "failed"
+    assert manager.cluster.service("Hive").configuration == {}
+
+
+def test_several_clusters(simulate: Callable[..., Simulator], monkeypatch: pytest.MonkeyPatch) -> None:
+    managers = {name: simulate() for name in ("mrs_one", "mrs_two")}
+    for name, manager in managers.items():
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", manager.connection_json)
+    managers["mrs_two"].cluster.fail_next("Kafka", "stop", times=9)
+    monkeypatch.setitem(window._UNLESS_GIVEN, "retry_delay", timedelta())
+    dag = load_dags(EXAMPLES / "example_mrs_several_clusters.py")["example_mrs_several_clusters"]
+
+    done = dag.test(run_conf={"connections": list(managers)})
+
+    assert done.state == "failed"
+    assert sent(managers["mrs_one"]) == ["stop Kafka", "start Kafka"]
+    assert all(manager.cluster.good for manager in managers.values())
+
+
+def test_the_guard(manager: Simulator) -> None:
+    dag = load_dags(EXAMPLES / "example_mrs_guard.py")["mrs_maintenance_guard"]
+
+    assert not dag.is_paused_upon_creation
+    assert dag.max_active_runs == 1
+
+
+@pytest.fixture
+def received() -> Iterator[tuple[str, list[Any]]]:
+    """An address that takes JSON, and what it was sent."""
+    bodies: list[Any] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", bodies
+        server.shutdown()
+        thread.join()
+
+
+def test_alerts_are_silenced(received: tuple[str, list[Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    address, bodies = received
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    example = import_module("example_mrs_maintenance_alerts")
+    monkeypatch.setattr(example, "ALERTMANAGER", address)
+
+    example.silence({"run_id": "a_run"})
+
+    assert bodies[0]["matchers"] == [{"name": "service", "value": "HBase|Hive", "isRegex": True}]
+    assert bodies[0]["startsAt"] < bodies[0]["endsAt"]

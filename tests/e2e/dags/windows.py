@@ -93,4 +93,4 @@ with DAG("windows", schedule=None):
 
     one_cluster.expand(mrs_conn_id=connections())
 
-guard = maintenance_guard_dag(schedule=None)
+guard = maintenance_guard_dag("guard", schedule=None)

@@ -1,0 +1,42 @@
+"""
+A change of configuration, one service after the other: save it, restart the service, and go on when the cluster is well.
+
+What fails stops the roll-out, so that the services after it keep running as they were.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import DAG, TaskGroup, chain
+
+from airflow_mrs.operators.configuration import MRSSaveConfigurationOperator
+from airflow_mrs.operators.service import MRSRestartServiceOperator
+from airflow_mrs.sensors.cluster import MRSClusterHealthSensor
+
+# What others need comes first.
+CHANGES = {
+    "HDFS": {"dfs.namenode.handler.count": "128"},
+    "HBase": {"hbase.regionserver.handler.count": "200"},
+    "Hive": {"hive.server2.thrift.max.worker.threads": "1000"},
+}
+
+
+def roll_out(service: str, values: dict[str, str]) -> TaskGroup:
+    """Bring a service's new values into force."""
+    with TaskGroup(service) as group:
+        chain(
+            MRSSaveConfigurationOperator(task_id="save", configurations={service: values}),
+            MRSRestartServiceOperator(task_id="restart", service_name=service),
+            MRSClusterHealthSensor(task_id="is_well", timeout=timedelta(minutes=15).total_seconds()),
+        )
+    return group
+
+
+with DAG(
+    "example_mrs_rolling_configuration",
+    description="Change the configuration of several services, one after the other",
+    schedule=None,
+    tags=["example", "mrs"],
+):
+    chain(*(roll_out(service, values) for service, values in CHANGES.items()))

@@ -1,0 +1,99 @@
+"""The example DAGs that need a real Airflow: for somebody to approve, for a deadline that passes."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiosmtpd.controller import Controller
+
+from dev.processes import free_port, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from email.message import EmailMessage
+
+    from airflow_mrs.simulator import Simulator
+    from dev.harness import Airflow
+
+    Manage = Callable[..., Simulator]
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+
+
+@pytest.mark.parametrize(("answer", "state"), [("Approve", "success"), ("Reject", "skipped")])
+def test_a_window_that_waits_for_approval(
+    airflow: Airflow, manager: Simulator, answer: str, state: str
+) -> None:
+    dag_id = "example_mrs_maintenance_approval"
+    airflow.api.wait_for_dag(dag_id)
+    run_id = airflow.api.trigger(dag_id)
+    airflow.api.wait_for_tasks(
+        dag_id, run_id, lambda states: states.get("approve") in {"awaiting_input", "deferred"}
+    )
+    assert manager.cluster.commands == []
+
+    question = airflow.api.question(dag_id, run_id, "approve")
+    airflow.api.answer(dag_id, run_id, "approve", answer)
+
+    assert "Stop, in this order: " in question["body"]
+    assert airflow.api.wait_for_run(dag_id, run_id) == "success"
+    assert airflow.api.task_states(dag_id, run_id)["maintenance.verdict"] == state
+    assert bool(manager.cluster.commands) == (answer == "Approve")
+    assert manager.cluster.good
+
+
+class Mailbox:
+    """Takes every mail."""
+
+    def __init__(self) -> None:
+        self.mails: list[EmailMessage] = []
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802 - the library's name
+        self.mails.append(email.message_from_bytes(envelope.content, policy=email.policy.default))
+        return "250 OK"
+
+    @property
+    def subjects(self) -> list[str]:
+        return [mail["Subject"] for mail in self.mails]
+
+
+@pytest.fixture
+def mailbox(airflow: Airflow) -> Iterator[Mailbox]:
+    """A mail server that is ``smtp_default`` to Airflow."""
+    mailbox = Mailbox()
+    controller = Controller(mailbox, hostname="127.0.0.1", port=free_port())
+    controller.start()
+    connection = {
+        "conn_type": "smtp",
+        "host": "127.0.0.1",
+        "port": controller.port,
+        "extra": {"disable_ssl": True, "disable_tls": True, "from_email": "airflow@example.com"},
+    }
+    airflow.api.add_connection("smtp_default", connection)
+    yield mailbox
+    airflow.api.delete_connection("smtp_default")
+    controller.stop()
+
+
+def test_a_window_that_overruns(airflow: Airflow, manage: Manage, mailbox: Mailbox) -> None:
+    manager = manage(service_seconds={"HBase": 8.0})
+    dag_id = "example_mrs_maintenance_alerts"
+    airflow.api.wait_for_dag(dag_id)
+    run_id = airflow.api.trigger(dag_id)
+    airflow.api.wait_for_tasks(
+        dag_id, run_id, lambda states: states.get("maintenance.stop_HBase") == "deferred"
+    )
+
+    airflow.execute("UPDATE deadline SET deadline_time = :now", now=datetime.now(UTC))  # two hours pass
+
+    wait_until(lambda: "Maintenance overruns: HBase and Hive may be down" in mailbox.subjects, "the alert")
+    assert airflow.api.wait_for_run(dag_id, run_id) == "success"
+    assert mailbox.subjects[-1] == "Maintenance"
+    body = mailbox.mails[-1].get_body()
+    assert body is not None
+    assert "Everything is as before" in body.get_content()
+    assert manager.cluster.good
