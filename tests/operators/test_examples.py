@@ -28,7 +28,7 @@ EXAMPLES = ROOT / "example_dags"
 
 @pytest.fixture(autouse=True)
 def _brisk(brisk: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger, "SETTLING_SECONDS", 0.5)
+    monkeypatch.setattr(ledger, "SETTLING_SECONDS", 1.5)
 
 
 def sent(manager: Simulator) -> list[str]:

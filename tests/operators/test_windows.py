@@ -31,7 +31,7 @@ WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["blocking", "de
 
 @pytest.fixture(autouse=True)
 def _brisk(brisk: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger, "SETTLING_SECONDS", 0.5)
+    monkeypatch.setattr(ledger, "SETTLING_SECONDS", 1.5)
 
 
 @pytest.fixture
