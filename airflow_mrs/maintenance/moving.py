@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mrs.faults import no_retry_of_what_cannot_change
 from airflow_mrs.hooks.mrs_manager import MRSManagerHook
-from airflow_mrs.manager.change import Action
 from airflow_mrs.manager.model import NO_COMMAND, ServiceState
 from airflow_mrs.manager.waiting import Contact, look
 from airflow_mrs.operators.service import MRSStartServiceOperator, MRSStopServiceOperator
@@ -78,9 +77,10 @@ class StartInWindow(MRSStartServiceOperator):
         if self.service_name not in before:
             self.log.info("%s was not running when the window was opened", self.service_name)
             return NO_COMMAND
-        self._wait_for_manager(context)
-        _push(context, "begun", time.time())
-        return _ended(context, super().execute(context))
+        with no_retry_of_what_cannot_change(), MRSManagerHook(self.mrs_conn_id) as hook:
+            self._wait_for_manager(context, hook)
+            _push(context, "begun", time.time())
+            return _ended(context, self._move(context, hook))
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> int:
         """
@@ -91,19 +91,17 @@ class StartInWindow(MRSStartServiceOperator):
         """
         return _ended(context, super().execute_complete(context, event))
 
-    def _wait_for_manager(self, context: Context) -> None:
+    def _wait_for_manager(self, context: Context, hook: MRSManagerHook) -> None:
         """
         Let an outage of Manager pass, which would use up the tries of a start.
 
         A service that this window has stopped and that is not down now was started by something else. A further try can't
         tell, since the first one may have.
         """
-        with no_retry_of_what_cannot_change(), MRSManagerHook(self.mrs_conn_id) as hook:
-            now = time.time()
-            name = f"{hook.settings}: {self.subject}"
-            contact = Contact(name, self.poll_interval, now + self.timeout, now)
-            change = self._change(Action.START, hook.settings.status_property)
-            service = hook.client.run(look(contact, change), self.log)
+        now = time.time()
+        contact = Contact(f"{hook.settings}: {self.subject}", self.poll_interval, now + self.timeout, now)
+        change = self._change(self.action, hook.settings.status_property)
+        service = hook.client.run(look(contact, change), self.log)
         ti: Any = context["ti"]
         stopped = self.terms.pull(context, f"stop_{self.service_name}", "ended") is not None
         up = service is not None and service.state in {ServiceState.UP, ServiceState.STARTING}

@@ -64,10 +64,12 @@ class _ServiceOperator(MRSCommandOperator):
 
         :return: the command's id; -1 when the service is in the target state and there is nothing to wait for.
         """
-        deadline = time.time() + self.timeout
         with no_retry_of_what_cannot_change(), MRSManagerHook(self.mrs_conn_id) as hook:
-            change = self._change(self.action, hook.settings.status_property)
-            return self.carry_out(context, hook, undertake(change), deadline)
+            return self._move(context, hook)
+
+    def _move(self, context: Context, hook: MRSManagerHook) -> int:
+        change = self._change(self.action, hook.settings.status_property)
+        return self.carry_out(context, hook, undertake(change), time.time() + self.timeout)
 
     def resumed(self, event: Mapping[str, Any]) -> Undertaking:
         """Return the undertaking that a trigger's event speaks of."""
