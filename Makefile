@@ -5,7 +5,8 @@ VENV := .venv
 OLDEST := .venv-oldest
 READY := $(VENV)/ready
 BIN := $(VENV)/bin
-# Most of a test is waiting, so that more of them run at a time than there are cores.
+# Most of a test is waiting, so that more of them run at a time than there are cores. Those that need an Airflow of
+# their own share one for each file.
 SIDE_BY_SIDE := -m 'not e2e' --numprocesses=4
 
 .PHONY: help demo test fast oldest soak lint types imports docs wheel check clean
@@ -24,7 +25,7 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
-	$(BIN)/python -m pytest -m e2e
+	$(BIN)/python -m pytest -m e2e --numprocesses=3 --dist=loadfile
 
 fast: $(READY)
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE)

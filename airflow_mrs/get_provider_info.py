@@ -9,7 +9,7 @@ def get_provider_info() -> dict[str, object]:
     return {
         "package-name": "airflow-provider-mrs",
         "name": integration,
-        "description": "Stop and start the services of a big-data cluster through MRS Manager.",
+        "description": "Maintenance of big-data clusters: stop, start and configure services through MRS Manager.",
         "integrations": [
             {
                 "integration-name": integration,
@@ -18,9 +18,32 @@ def get_provider_info() -> dict[str, object]:
             }
         ],
         "hooks": [{"integration-name": integration, "python-modules": ["airflow_mrs.hooks.mrs_manager"]}],
-        "operators": [{"integration-name": integration, "python-modules": ["airflow_mrs.operators.service"]}],
-        "sensors": [{"integration-name": integration, "python-modules": ["airflow_mrs.sensors.command"]}],
-        "triggers": [{"integration-name": integration, "python-modules": ["airflow_mrs.triggers.command"]}],
+        "operators": [
+            {
+                "integration-name": integration,
+                "python-modules": ["airflow_mrs.operators.service", "airflow_mrs.operators.configuration"],
+            }
+        ],
+        "sensors": [
+            {
+                "integration-name": integration,
+                "python-modules": [
+                    "airflow_mrs.sensors.command",
+                    "airflow_mrs.sensors.service",
+                    "airflow_mrs.sensors.cluster",
+                ],
+            }
+        ],
+        "triggers": [
+            {
+                "integration-name": integration,
+                "python-modules": [
+                    "airflow_mrs.triggers.command",
+                    "airflow_mrs.triggers.service",
+                    "airflow_mrs.triggers.cluster",
+                ],
+            }
+        ],
         "connection-types": [
             {
                 "connection-type": "mrs",

@@ -60,7 +60,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m dev.demo", description=__doc__)
     parser.add_argument("--keep", action="store_true", help="leave Airflow up until Ctrl-C")
     keep = parser.parse_args().keep
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # the first is ignored by what a shell runs in the background
+        signal.signal(number, signal.default_int_handler)
     try:
         sys.exit(0 if demonstrate(keep=keep) else 1)
     except KeyboardInterrupt:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dev.harness import ROOT, STATE, Airflow
+from tests.e2e.windows import AN_HOUR, Work
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,7 +27,7 @@ def task_policy(task):
 @pytest.fixture(scope="session")
 def home() -> Path:
     """The folder of the one Airflow that all of these tests share."""
-    folder = STATE / "e2e"
+    folder = STATE / "e2e" / os.environ.get("PYTEST_XDIST_WORKER", "alone")
     (folder / "config").mkdir(parents=True, exist_ok=True)
     (folder / "config" / "airflow_local_settings.py").write_text(LOCAL_SETTINGS)
     return folder
@@ -64,3 +66,24 @@ def manage(airflow: Airflow, simulate: Callable[..., Simulator]) -> Iterator[Cal
 def manager(manage: Callable[..., Simulator]) -> Simulator:
     """A simulator that is ``mrs_default`` to that Airflow, with commands that are over at once."""
     return manage()
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Iterator[Work]:
+    work = Work(tmp_path)
+    yield work
+    work.be_done()
+
+
+@pytest.fixture
+def no_windows(airflow: Airflow) -> Iterator[None]:
+    """Leave nothing open that the guard of another test would find."""
+    yield
+    for key in airflow.api.variables():
+        airflow.api.delete_variable(key)
+
+
+@pytest.fixture
+def slow(manage: Callable[..., Simulator]) -> Simulator:
+    """A Manager whose commands take an hour, so that waits for them are deferred."""
+    return manage(command_seconds=AN_HOUR)

@@ -23,7 +23,17 @@ def test_the_providers_info_is_valid(schema: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["operators.service", "sensors.command", "triggers.command", "hooks.mrs_manager"]
+    "module",
+    [
+        "operators.service",
+        "operators.configuration",
+        "sensors.command",
+        "sensors.service",
+        "sensors.cluster",
+        "triggers.command",
+        "hooks.mrs_manager",
+        "maintenance",
+    ],
 )
 def test_an_import_brings_nothing_heavy_in(module: str) -> None:
     program = (

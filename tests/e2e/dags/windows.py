@@ -65,6 +65,16 @@ with DAG("window_that_lapses", schedule=None), window(lapses_after=timedelta(sec
 with DAG("window_fail_fast", schedule=None, fail_fast=True), window():
     work()
 
+with DAG("window_with_mapped_work", schedule=None), window():
+
+    @task(retries=0)
+    def part(number: int) -> None:
+        """Fail, if it is the second one and the run says so."""
+        if number == 2 and conf("work") == "fail":
+            raise RuntimeError("The work failed.")
+
+    part.expand(number=[1, 2])
+
 with DAG("window_with_a_report", schedule=None):
 
     @task

@@ -1,0 +1,243 @@
+"""What people and machines do to a maintenance window: what was running is running again, and the run is red."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dev.processes import wait_until
+from tests.e2e.windows import (
+    AN_HOUR,
+    OPEN,
+    STARTS,
+    STOPS,
+    THERE_AND_BACK,
+    VERDICT,
+    WORK,
+    Run,
+    Work,
+    an_hour_passes,
+    is_back,
+    look_after,
+    sent,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_mrs.simulator import Simulator
+    from dev.harness import Airflow
+
+    Manage = Callable[..., Simulator]
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300), pytest.mark.usefixtures("no_windows")]
+
+
+# ---- what people do to it --------------------------------------------------------------------------------
+
+
+def test_a_deferred_stop_is_marked_failed(airflow: Airflow, slow: Simulator) -> None:
+    run = Run(airflow, "window")
+    run.wait_for("deferred", STOPS[0])
+
+    run.mark("failed", STOPS[0])
+    run.wait_for("running", STARTS[0])
+    an_hour_passes(slow)
+
+    assert run.end() == "failed"
+    assert sent(slow) == ["stop HBase", "start HBase"]
+    assert is_back(slow)
+
+
+def test_the_run_is_marked_failed_while_a_stop_is_deferred(airflow: Airflow, slow: Simulator) -> None:
+    run = Run(airflow, "window")
+    run.wait_for("deferred", STOPS[0])
+
+    run.mark("failed")
+    an_hour_passes(slow)
+
+    assert run.end() == "failed"
+    wait_until(lambda: run.states[VERDICT] == "failed", "the verdict")
+    assert sent(slow) == ["stop HBase", "start HBase"]
+    assert is_back(slow)
+
+
+def test_the_run_is_marked_failed_while_the_work_goes_on(
+    airflow: Airflow, manager: Simulator, work: Work
+) -> None:
+    run = Run(airflow, "window", **work.conf)
+    work.wait_for()
+
+    run.mark("failed")
+
+    wait_until(lambda: run.states[VERDICT] == "failed", "the verdict")
+    assert run.end() == "failed"
+    assert sent(manager) == THERE_AND_BACK
+    assert is_back(manager)
+
+
+def test_the_run_is_marked_failed_while_a_start_is_deferred(
+    airflow: Airflow, manager: Simulator, work: Work
+) -> None:
+    run = Run(airflow, "window", **work.conf)
+    work.wait_for()
+    manager.cluster._services["Hive"].seconds = AN_HOUR
+    work.be_done()
+    run.wait_for("deferred", STARTS[0])
+
+    run.mark("failed")
+    an_hour_passes(manager)
+
+    wait_until(lambda: run.states[VERDICT] in {"success", "failed"}, "the verdict")
+    run.end()
+    assert sent(manager) == THERE_AND_BACK
+    assert is_back(manager)
+
+
+@pytest.mark.parametrize("moment", ["stop", "work"])
+def test_the_run_is_marked_success(airflow: Airflow, manage: Manage, work: Work, moment: str) -> None:
+    manager = manage(command_seconds=AN_HOUR if moment == "stop" else 0.1)
+    run = Run(airflow, "window", **work.conf)
+    if moment == "stop":
+        run.wait_for("deferred", STOPS[0])
+    else:
+        work.wait_for()
+
+    run.mark("success")
+    an_hour_passes(manager)
+
+    wait_until(lambda: run.states[VERDICT] in {"success", "failed"}, "the verdict", timeout=90)
+    run.end()
+    assert is_back(manager)
+
+
+def test_a_pending_start_is_marked_failed(airflow: Airflow, manager: Simulator, work: Work) -> None:
+    run = Run(airflow, "window", **work.conf)
+    work.wait_for()
+
+    run.mark("failed", STARTS[1])
+    work.be_done()
+
+    assert run.end() == "failed"
+    assert manager.cluster.service("Hive").state == "started"
+    assert manager.cluster.service("HBase").state == "stopped"
+    colour, log = look_after(airflow)
+    assert (colour, "started HBase" in log) == ("failed", True)
+    assert is_back(manager)
+
+
+def test_the_work_is_cleared_afterwards(airflow: Airflow, manager: Simulator) -> None:
+    run = Run(airflow, "window")
+    run.end()
+
+    run.clear([WORK])
+
+    wait_until(lambda: run.tries(VERDICT) == 2, "a whole new window", timeout=90)
+    assert run.end() == "success"
+    assert sent(manager) == THERE_AND_BACK * 2
+    assert is_back(manager)
+
+
+def test_only_what_failed_is_cleared(airflow: Airflow, manager: Simulator) -> None:
+    run = Run(airflow, "window", work="fail")
+    run.end()
+
+    run.clear(only_failed=True)
+
+    wait_until(lambda: run.tries(WORK) == 2, "the work")
+    assert run.end() == "failed"
+    assert "Clear the whole window" in run.log(WORK)
+    assert "The work failed." not in run.log(WORK)
+    assert sent(manager) == THERE_AND_BACK
+    assert is_back(manager)
+
+
+def test_only_what_failed_of_mapped_work_is_cleared(airflow: Airflow, manager: Simulator) -> None:
+    run = Run(airflow, "window_with_mapped_work", work="fail")
+    assert run.end() == "failed"
+    assert run.states["maintenance.part[0]"] == "success"
+    assert sent(manager) == THERE_AND_BACK
+
+    run.clear(only_failed=True)
+
+    wait_until(lambda: run.tries("maintenance.part", 1) == 2, "the work")
+    assert run.end() == "failed"
+    assert "Clear the whole window" in run.log("maintenance.part", 1)
+    assert sent(manager) == THERE_AND_BACK
+    assert is_back(manager)
+
+
+def test_the_whole_window_is_cleared_after_a_start_failed(airflow: Airflow, manager: Simulator) -> None:
+    """It goes back to what was running at first, not to what it finds."""
+    manager.cluster.fail_next("HBase", "start", times=4)
+    run = Run(airflow, "window")
+    assert run.end() == "failed"
+
+    run.clear()
+
+    wait_until(lambda: run.tries(OPEN) == 2, "the window to open again")
+    assert run.end() == "success"
+    assert is_back(manager)
+
+
+def test_the_run_is_deleted(airflow: Airflow, manager: Simulator, work: Work) -> None:
+    run = Run(airflow, "window", **work.conf)
+    work.wait_for()
+
+    airflow.delete_run(run.dag_id, run.run_id)
+    work.be_done()
+
+    colour, log = look_after(airflow)
+    assert (colour, "started Hive, HBase" in log) == ("failed", True)
+    assert is_back(manager)
+
+
+def test_the_dag_is_paused(airflow: Airflow, manager: Simulator, work: Work) -> None:
+    run = Run(airflow, "window_that_lapses", **work.conf)
+    work.wait_for()
+    airflow.api.pause("window_that_lapses")
+    work.be_done()
+    run.wait_for("success", WORK)
+    assert look_after(airflow)[0] == "success"
+    assert not is_back(manager)
+
+    time.sleep(15)  # until it lapses
+    colour, log = look_after(airflow)
+
+    assert (colour, "should have been closed by" in log) == ("failed", True)
+    assert is_back(manager)
+    airflow.api.unpause("window_that_lapses")
+    assert run.end() == "failed"
+    assert is_back(manager)
+
+
+# ---- what happens to Airflow -----------------------------------------------------------------------------
+
+
+def test_the_scheduler_is_killed(airflow: Airflow, slow: Simulator) -> None:
+    run = Run(airflow, "window")
+    run.wait_for("deferred", STOPS[0])
+
+    airflow.kill("scheduler")
+    an_hour_passes(slow)
+    airflow.start_component("scheduler")
+
+    assert run.end() == "success"
+    assert sent(slow) == THERE_AND_BACK
+    assert is_back(slow)
+
+
+@pytest.mark.parametrize("task_id", [STOPS[0], STARTS[0]])
+def test_a_worker_is_killed(airflow: Airflow, manage: Manage, task_id: str) -> None:
+    action, _, service = task_id.rpartition(".")[2].partition("_")
+    manager = manage(service_seconds={service: 3.0})
+    run = Run(airflow, "window")
+    manager.journal.wait_for(lambda: manager.journal.accepted(service, action) == 1, timeout=60)
+
+    airflow.task_process("window", run.run_id, task_id).kill()
+
+    assert run.end() == "success"
+    assert sent(manager) == THERE_AND_BACK
+    assert is_back(manager)
