@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from airflow_mrs.manager import protocol
-from airflow_mrs.manager.errors import SessionLost, Unreachable
+from airflow_mrs.manager.errors import MRSError, SessionLost, Unreachable
 from airflow_mrs.manager.steps import Ask, Procedure, Say
 from airflow_mrs.manager.waiting import PASSING
 
@@ -29,16 +29,7 @@ def ask_briefly(contact: Contact, call: Call[T]) -> Procedure[T]:
     :return: what it reads.
     :raises MRSError: whatever goes wrong with it.
     """
-    for tries_left in reversed(range(_TRIES)):
-        seen = yield Ask(call)
-        contact.now = seen.now
-        if seen.error is None:
-            break
-        if not (isinstance(seen.error, PASSING) and tries_left):
-            raise seen.error
-        yield Say(logging.WARNING, f"{contact.name}: no answer from Manager, asking again: {seen.error}")
-        yield from contact.pause()
-    return cast("T", seen.value)
+    return (yield from _try(contact, call, PASSING, "no answer from Manager, asking again"))
 
 
 def send(contact: Contact, call: Call[Command]) -> Procedure[Command]:
@@ -52,15 +43,19 @@ def send(contact: Contact, call: Call[Command]) -> Procedure[Command]:
     :raises RequestRefused: when Manager answers that it does not do it.
     :raises Unreachable: when nothing could be sent.
     """
+    command = yield from _try(contact, call, (Unreachable, SessionLost), "nothing was sent, trying again")
+    protocol.require_accepted(command, contact.name)
+    return command
+
+
+def _try(contact: Contact, call: Call[T], passing: tuple[type[MRSError], ...], words: str) -> Procedure[T]:
     for tries_left in reversed(range(_TRIES)):
         seen = yield Ask(call)
         contact.now = seen.now
         if seen.error is None:
             break
-        if not (isinstance(seen.error, Unreachable | SessionLost) and tries_left):
+        if not (isinstance(seen.error, passing) and tries_left):
             raise seen.error
-        yield Say(logging.WARNING, f"{contact.name}: nothing was sent, trying again: {seen.error}")
+        yield Say(logging.WARNING, f"{contact.name}: {words}: {seen.error}")
         yield from contact.pause()
-    command: Command = seen.value
-    protocol.require_accepted(command, contact.name)
-    return command
+    return cast("T", seen.value)
