@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import time
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_mrs.maintenance import ledger
+from airflow_mrs.maintenance import admission, ledger, moving
 from airflow_mrs.maintenance.record import Holder, Record
 from airflow_mrs.simulator.faults import Patch, Status, Word
 from tests.operators.conftest import AIRFLOW_3, load_dags, read_variable, states, write_variable, xcom
@@ -17,6 +18,7 @@ from tests.operators.conftest import AIRFLOW_3, load_dags, read_variable, states
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+    from types import ModuleType
 
     from airflow.models import DagRun
 
@@ -66,12 +68,6 @@ def ledger_of(manager: Simulator) -> str:
 
 def record_of(manager: Simulator) -> Record:
     return Record.from_json(read_variable(ledger_of(manager)))
-
-
-def remember_durations(manager: Simulator) -> None:
-    """Let stops and starts have been quick in earlier windows."""
-    durations = {service: {"stop": 0.1, "start": 0.1} for service in ("HBase", "Hive")}
-    write_variable(ledger_of(manager).replace("window", "durations"), json.dumps(durations))
 
 
 def clock(**delta: float) -> str:
@@ -306,14 +302,18 @@ def test_a_wrong_password_is_tried_once(
 # ---- the cutoff ------------------------------------------------------------------------------------------
 
 
+def set_clock(monkeypatch: pytest.MonkeyPatch, module: ModuleType, now: Callable[[], float]) -> None:
+    """Let a module, and nothing else, take this for the time: no test is to hurry."""
+    monkeypatch.setattr(module, "time", SimpleNamespace(time=now))
+
+
 @pytest.mark.parametrize(("on_refusal", "stop"), [("fail", "failed"), ("skip", "skipped")])
 def test_after_the_cutoff_nothing_is_stopped(
-    manage: Manage, run_window: RunWindow, on_refusal: str, stop: str
+    manager: Simulator, run_window: RunWindow, monkeypatch: pytest.MonkeyPatch, on_refusal: str, stop: str
 ) -> None:
-    manager = manage(service_seconds={"HBase": 4.0})
-    remember_durations(manager)
+    set_clock(monkeypatch, moving, lambda: time.time() + (3600 if sent(manager) else 0))
 
-    run = run_window(ends=clock(seconds=63), cutoff=60, on_refusal=on_refusal)
+    run = run_window(ends=clock(hours=1), cutoff=60, on_refusal=on_refusal)
 
     assert states(run)["maintenance.stop_Hive"] == stop
     assert sent(manager) == ["stop HBase", "start HBase"]
@@ -321,19 +321,35 @@ def test_after_the_cutoff_nothing_is_stopped(
     assert not down(manager)
 
 
+CUT_AT_ONCE = (True, 1, "failed")
+CUT_IN_THE_MIDDLE = (True, -1, "failed")
+NOT_CUT = (False, 1, "success")
+
+
 # On Airflow 2, DAG.test() is over when a task times out.
 @pytest.mark.parametrize(
-    ("cut_work", "work"), [(False, "success"), (True, "failed")] if AIRFLOW_3 else [(False, "success")]
+    ("cut_work", "past_the_cutoff", "work"),
+    [NOT_CUT, CUT_AT_ONCE, *([CUT_IN_THE_MIDDLE] if AIRFLOW_3 else [])],
 )
 def test_the_work_goes_on_or_is_cut(
-    manager: Simulator, run_window: RunWindow, *, cut_work: bool, work: str
+    manager: Simulator,
+    run_window: RunWindow,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    cut_work: bool,
+    past_the_cutoff: float,
+    work: str,
 ) -> None:
-    remember_durations(manager)
+    def now() -> float:
+        return (record_of(manager).cutoff or 0.0) + past_the_cutoff
 
-    run = run_window(ends=clock(seconds=65), cutoff=60, work="sleep 8", cut_work=cut_work)
+    set_clock(monkeypatch, admission, now)
+
+    run = run_window(ends=clock(hours=1), cutoff=60, work="sleep 8", cut_work=cut_work)
 
     assert states(run)["maintenance.work"] == work
     assert run.state == work
+    assert sent(manager) == THERE_AND_BACK
     assert not down(manager)
 
 
