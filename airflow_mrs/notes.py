@@ -19,22 +19,31 @@ class NoteKeeper:
     """
     Keeps a note under one key of the task's store. Below Airflow 3.3 there is none, and nothing is kept.
 
+    It adds ``max_tries``, which Airflow raises when somebody clears the task, and never for a retry.
+
     :param context: Airflow's context.
     :param log: where a note that could not be kept is named.
     """
 
     def __init__(self, context: Context, log: Logger) -> None:
         self._store: Any = context.get("task_state_store")
+        self._max_tries = getattr(context.get("ti"), "max_tries", 0)
         self._log = log
+
+    @property
+    def there_is_a_store(self) -> bool:
+        """Whether a further try can learn of this one."""
+        return self._store is not None
 
     def kept(self) -> Mapping[str, object] | None:
         """
         Return the note of an earlier try.
 
-        :return: the note; None where there is none.
+        :return: the note, with ``cleared`` to say whether the task was cleared since; None where there is none.
         :raises Exception: when Airflow's API server can't be reached: nothing has been sent yet.
         """
-        return None if self._store is None else self._store.get(_KEY)
+        note = None if self._store is None else self._store.get(_KEY)
+        return note and {**note, "cleared": note.get("max_tries") != self._max_tries}
 
     def keep(self, note: Mapping[str, str | int]) -> None:
         """
@@ -47,7 +56,7 @@ class NoteKeeper:
         if self._store is None:
             return
         try:
-            self._store.set(_KEY, dict(note))
+            self._store.set(_KEY, {**note, "max_tries": self._max_tries})
         except Exception as error:
             if note["phase"] == "submitting":
                 raise

@@ -49,7 +49,7 @@ class BringBack(MRSCommandOperator):
         """What is done, in words."""
         return "bringing services back"
 
-    def resumed(self, event: Mapping[str, Any]) -> Undertaking:
+    def resumed(self, context: Context, event: Mapping[str, Any]) -> Undertaking:  # noqa: ARG002
         """Never needed: it does not defer."""
         raise TypeError(f"nothing was deferred that {event!r} could speak of")
 

@@ -122,6 +122,11 @@ class Command:
     failed_entities: tuple[FailedEntity, ...] = ()
 
     @property
+    def is_over(self) -> bool:
+        """Whether it has come to its end."""
+        return self.state in {CommandState.COMPLETE, CommandState.FAILED}
+
+    @property
     def has_run(self) -> bool:
         """Whether the answer carries any trace of a run. Of an id that it does not know, Manager can't."""
         return bool(self.progress or self.steps or self.failed_entities)

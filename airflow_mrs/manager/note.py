@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +20,20 @@ class Submitted:
 
     command_id: int | None = None
     over: bool = False
+
+
+class Kept(NamedTuple):
+    """
+    What a note tells that an earlier try left.
+
+    :param phase: how far that try came; empty where there is no note of this request.
+    :param command_id: the command that it began, where that is known.
+    :param cleared: whether somebody has cleared the task since: it is wanted again, not only tried again.
+    """
+
+    phase: str = ""
+    command_id: int | None = None
+    cleared: bool = False
 
 
 class Note:
@@ -46,11 +60,15 @@ class Note:
         """Say that there is nothing to find out any more: all is over, or nothing was accepted."""
         return {**self._about, "phase": "done"}
 
-    def read(self, content: object) -> tuple[str, int | None]:
-        """Return the phase that a kept note tells of, and the command; ``("", None)`` where it tells nothing."""
+    def read(self, content: object) -> Kept:
+        """Return what a kept note tells of this request."""
         if not isinstance(content, dict) or any(
             content.get(key) != value for key, value in self._about.items()
         ):
-            return "", None
+            return Kept()
         command_id = content.get("command_id")
-        return str(content.get("phase")), command_id if isinstance(command_id, int) else None
+        return Kept(
+            str(content.get("phase")),
+            command_id if isinstance(command_id, int) else None,
+            content.get("cleared") is True,
+        )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from airflow_mrs.manager import protocol
 from airflow_mrs.manager.errors import (
     AnswerLost,
+    ForeignRedirect,
     InDoubt,
     InvalidArgument,
     MRSError,
@@ -88,27 +89,29 @@ def save(
     :raises Unreachable: when nothing could be sent.
     """
     note = Note(what.identity)
-    phase, command_id = note.read(kept)
-    if phase == "submitted" and command_id is not None:
-        resumed = yield from _resume(contact, what, note, command_id)
+    earlier = note.read(kept)
+    if earlier.phase == "submitted" and earlier.command_id is not None:
+        resumed = yield from _resume(contact, what, note, earlier.command_id, cleared=earlier.cleared)
         if resumed is not None:
             return resumed
-    if phase == "submitting":
-        yield from _not_twice(contact, what, note)
+    if earlier.phase == "submitting":
+        yield from _require_no_restart(contact, what, note)
     for _ in range(_SENDS):
         yield Remember(note.submitting())
         try:
             command = yield from send(contact, what.send())
         except AnswerLost as error:
             yield Say(logging.WARNING, f"{contact.name}: the answer to the request was lost: {error}")
-            yield from _not_twice(contact, what, note)
+            yield from _require_no_restart(contact, what, note)
             lost = error
             continue
+        except ForeignRedirect:  # by something in front of Manager, which may have passed the request on
+            raise
         except MRSError:
             yield Remember(note.done())
             raise
         return (yield from _accepted(contact, note, command))
-    raise lost
+    raise AnswerLost(f"{contact.name}: sent twice, and both answers were lost, last: {lost}")
 
 
 def _accepted(contact: Contact, note: Note, command: Command) -> Procedure[Submitted]:
@@ -126,7 +129,7 @@ def _accepted(contact: Contact, note: Note, command: Command) -> Procedure[Submi
 
 
 def _resume(
-    contact: Contact, what: ConfigurationSave, note: Note, command_id: int
+    contact: Contact, what: ConfigurationSave, note: Note, command_id: int, *, cleared: bool
 ) -> Procedure[Submitted | None]:
     """Decide about a command that an earlier try sent; None where there is reason to send afresh."""
     try:
@@ -139,13 +142,16 @@ def _resume(
             f"{contact.name}: command {command_id} of an earlier try failed with {command.failure}",
         )
         if not command.has_run:  # Manager may have forgotten it
-            yield from _not_twice(contact, what, note)
+            yield from _require_no_restart(contact, what, note)
         return None
     yield Say(logging.INFO, f"{contact.name}: command {command_id} of an earlier try is {command.word}")
+    if cleared and command.state is CommandState.COMPLETE:
+        return None
     return Submitted(command_id, over=command.state is CommandState.COMPLETE)
 
 
-def _not_twice(contact: Contact, what: ConfigurationSave, note: Note) -> Procedure[None]:
+def _require_no_restart(contact: Contact, what: ConfigurationSave, note: Note) -> Procedure[None]:
+    """Let a request be sent again, or for the first time, where it can do no harm; Manager may have accepted one."""
     if what.restart_affected:
         yield Remember(note.done())  # whoever clears the task has looked
         raise InDoubt(

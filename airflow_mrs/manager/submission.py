@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from airflow_mrs.manager import protocol
 from airflow_mrs.manager.errors import (
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
     from airflow_mrs.manager.change import ServiceChange
 
-T = TypeVar("T")
-
 _SENDS = 2
 
 
@@ -55,10 +53,10 @@ def submit(
     :raises Unreachable: when nothing could be sent.
     """
     note = Note(change.identity)
-    phase, command_id = note.read(kept)
-    doubtful = phase == "submitting"
-    if phase == "submitted" and command_id is not None:
-        resumed = yield from _resume(contact, change, command_id)
+    earlier = note.read(kept)
+    doubtful = earlier.phase == "submitting"
+    if earlier.phase == "submitted" and earlier.command_id is not None:
+        resumed = yield from _resume(contact, change, earlier.command_id)
         if resumed is not None:
             return resumed
     for _ in range(_SENDS):
@@ -99,7 +97,7 @@ def _resume(contact: Contact, change: ServiceChange, command_id: int) -> Procedu
         command = yield from ask_briefly(contact, protocol.get_command(command_id))
     except RequestRefused:
         command = Command(command_id, CommandState.FAILED, "")
-    if command.state not in {CommandState.COMPLETE, CommandState.FAILED}:
+    if not command.is_over:
         yield Say(
             logging.INFO, f"{contact.name}: command {command_id} of an earlier try is running, waiting for it"
         )

@@ -295,7 +295,7 @@ def _follow(contact: Contact, command_id: int) -> Procedure[Command]:
     warned = False
     while True:
         command = yield from _ask_firmly(contact, protocol.get_command(command_id))
-        if command.state in {CommandState.COMPLETE, CommandState.FAILED}:
+        if command.is_over:
             return command
         if command.state is CommandState.UNKNOWN and not warned:
             warned = True

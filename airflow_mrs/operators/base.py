@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator, conf
+from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from airflow_mrs.faults import deferral_timed_out, no_retry_of_what_cannot_change, raise_from_event
 from airflow_mrs.hooks.mrs_manager import MRSManagerHook
@@ -18,6 +18,7 @@ from airflow_mrs.manager.note import Note
 from airflow_mrs.manager.steps import OutOfPatience
 from airflow_mrs.manager.waiting import Contact
 from airflow_mrs.notes import NoteKeeper
+from airflow_mrs.seconds import read_seconds
 from airflow_mrs.triggers.base import SHORTEST_DEFERRAL, TRIGGER_GRACE
 from airflow_mrs.triggers.command import MRSCommandTrigger
 
@@ -64,6 +65,7 @@ class MRSCommandOperator(BaseOperator):
         ``[operators] default_deferrable`` says.
     :param poll_interval: seconds between two polls.
     :param timeout: seconds for the whole wait.
+    :raises ValueError: for seconds that are none.
     """
 
     ui_fgcolor = "#ffffff"
@@ -75,8 +77,8 @@ class MRSCommandOperator(BaseOperator):
         mrs_conn_id: str = MRSManagerHook.default_conn_name,
         wait_for_completion: bool = True,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        poll_interval: float = 5.0,
-        timeout: float = 3600.0,
+        poll_interval: float | timedelta = 5.0,
+        timeout: float | timedelta = 3600.0,
         **kwargs: Any,  # noqa: ANN401 - the arguments of every operator
     ) -> None:
         super().__init__(**kwargs)
@@ -84,8 +86,8 @@ class MRSCommandOperator(BaseOperator):
         self.mrs_conn_id = mrs_conn_id
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
-        self.poll_interval = poll_interval
-        self.timeout = timeout
+        self.poll_interval = read_seconds("poll_interval", poll_interval)
+        self.timeout = read_seconds("timeout", timeout)
         self._running = ""
 
     @property
@@ -94,7 +96,7 @@ class MRSCommandOperator(BaseOperator):
         """What is done, in words."""
 
     @abstractmethod
-    def resumed(self, event: Mapping[str, Any]) -> Undertaking:
+    def resumed(self, context: Context, event: Mapping[str, Any]) -> Undertaking:
         """Return the undertaking that a trigger's event speaks of."""
 
     def carry_out(
@@ -134,10 +136,7 @@ class MRSCommandOperator(BaseOperator):
                 until = time.time() + PATIENCE if self.deferrable else float("inf")
                 hook.client.run(undertaking.wait(contact, command_id), self.log, until=until)
         except OutOfPatience:
-            self._defer(undertaking, command_id, deadline)
-        except AirflowTaskTimeout:
-            self.on_kill()
-            raise
+            self._defer(undertaking, hook.mrs_conn_id, command_id, deadline)
         keeper.keep(note.done())
         return NO_COMMAND if command_id is None else command_id
 
@@ -152,7 +151,7 @@ class MRSCommandOperator(BaseOperator):
         with no_retry_of_what_cannot_change():
             if event["status"] != "success":
                 raise_from_event(event)
-        undertaking = self.resumed(event)
+        undertaking = self.resumed(context, event)
         NoteKeeper(context, self.log).keep(Note(undertaking.identity).done())
         self.log.info("%s is done", undertaking.name)
         return NO_COMMAND if event["command_id"] is None else int(event["command_id"])
@@ -165,11 +164,11 @@ class MRSCommandOperator(BaseOperator):
         """
         if not deferral_timed_out(next_method, next_kwargs):
             return super().resume_execution(next_method, next_kwargs, context)
-        _, command_id = Note({}).read(NoteKeeper(context, self.log).kept())
-        command = "its command" if command_id is None else f"command {command_id}"
+        earlier = Note({}).read(NoteKeeper(context, self.log).kept())
+        command = "its command" if earlier.command_id is None else f"command {earlier.command_id}"
         raise WaitTimedOut(
-            f"MRS connection {self.mrs_conn_id!r}: {self.subject}: the time for the wait is over, and no triggerer "
-            f"ended it; {command} goes on in Manager."
+            f"MRS connection {self.mrs_conn_id!r}: {self.subject}: Airflow ended the wait, whose time is over; "
+            f"{command} goes on in Manager."
         )
 
     def on_kill(self) -> None:
@@ -177,11 +176,13 @@ class MRSCommandOperator(BaseOperator):
         if self._running:
             self.log.warning("%s: no longer waited for. What runs in Manager goes on.", self._running)
 
-    def _defer(self, undertaking: Undertaking, command_id: int | None, deadline: float) -> NoReturn:
+    def _defer(
+        self, undertaking: Undertaking, mrs_conn_id: str, command_id: int | None, deadline: float
+    ) -> NoReturn:
         now = time.time()
         self.defer(
             trigger=MRSCommandTrigger(
-                self.mrs_conn_id,
+                mrs_conn_id,
                 command_id,
                 deadline,
                 poll_interval=self.poll_interval,

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow_mrs.faults import no_retry_of_what_cannot_change
 from airflow_mrs.hooks.mrs_manager import MRSManagerHook
-from airflow_mrs.manager.errors import InvalidArgument
+from airflow_mrs.manager.errors import CommandFailed, InDoubt, InvalidArgument, MRSError
 from airflow_mrs.manager.model import Configuration
 from airflow_mrs.manager.protocol import check_cluster_id
 from airflow_mrs.manager.saving import ConfigurationSave, save
 from airflow_mrs.manager.waiting import wait_for_command
+from airflow_mrs.notes import NoteKeeper
 from airflow_mrs.operators.base import MRSCommandOperator, Undertaking
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
@@ -28,7 +30,11 @@ class MRSSaveConfigurationOperator(MRSCommandOperator):
     Saves configuration values of services, and on request lets Manager restart what they affect.
 
     The same values may be saved twice, so that a lost answer is followed by another request; not so where something is
-    restarted: then the task fails, without a retry, and says to look.
+    restarted: then the task fails, without a retry, and says to look. Below Airflow 3.3, where a retry can't know of
+    what the try before it has sent, that goes for every wait that ends before its command.
+
+    Values stand in the DAG, in the rendered fields that Airflow shows and in its database. A secret among them belongs
+    in a Variable or a connection, by a template: Airflow masks those.
 
     :param configurations: the values by service, for instance ``{"HDFS": {"dfs.replication": "2"}}``. (templated)
     :param restart_affected: whether Manager restarts what the change affects. Without it, the values are saved, and
@@ -71,13 +77,22 @@ class MRSSaveConfigurationOperator(MRSCommandOperator):
         """
         deadline = time.time() + self.timeout
         with no_retry_of_what_cannot_change(), MRSManagerHook(self.mrs_conn_id) as hook:
-            return self.carry_out(context, hook, self._undertaking(), deadline)
+            return self.carry_out(context, hook, self._undertaking(context), deadline)
 
-    def resumed(self, event: Mapping[str, Any]) -> Undertaking:  # noqa: ARG002 - there is only one
+    def resumed(self, context: Context, event: Mapping[str, Any]) -> Undertaking:  # noqa: ARG002 - there is only one
         """Return the undertaking that a trigger's event speaks of."""
-        return self._undertaking()
+        return self._undertaking(context)
 
-    def _undertaking(self) -> Undertaking:
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:  # noqa: ANN401
+        """
+        Resume after a deferral.
+
+        :raises AirflowFailException: where a retry would restart again what this command is still to restart.
+        """
+        with no_retry_of_what_cannot_change(), self._no_second_restart(context):
+            return super().resume_execution(next_method, next_kwargs, context)
+
+    def _undertaking(self, context: Context) -> Undertaking:
         if not isinstance(self.configurations, dict) or not all(
             map(_are_texts, self.configurations.values())
         ):
@@ -97,16 +112,31 @@ class MRSSaveConfigurationOperator(MRSCommandOperator):
             name=str(what),
             identity=what.identity,
             submit=lambda contact, kept: save(contact, what, kept),
-            wait=_wait,
+            wait=lambda contact, command_id: self._wait(context, contact, command_id),
             trigger={"action": str(what)},
         )
+
+    def _wait(self, context: Context, contact: Contact, command_id: int | None) -> Procedure[object]:
+        if command_id is None:
+            raise TypeError("without a command there is nothing to wait for")
+        with self._no_second_restart(context):
+            return (yield from wait_for_command(contact, command_id))
+
+    @contextmanager
+    def _no_second_restart(self, context: Context) -> Iterator[None]:
+        """End it for good where the command may go on, and a retry could not know of it."""
+        try:
+            yield
+        except CommandFailed:
+            raise
+        except MRSError as error:
+            if not self.restart_affected or NoteKeeper(context, self.log).there_is_a_store:
+                raise
+            raise InDoubt(
+                f"{error} A further try would restart again what it has begun to restart: have a look at Manager, and "
+                "clear the task if it did not."
+            ) from error
 
 
 def _are_texts(values: object) -> bool:
     return isinstance(values, dict) and all(isinstance(text, str) for item in values.items() for text in item)
-
-
-def _wait(contact: Contact, command_id: int | None) -> Procedure[object]:
-    if command_id is None:
-        raise TypeError("without a command there is nothing to wait for")
-    return wait_for_command(contact, command_id)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_mrs.faults import no_retry_of_what_cannot_change
 from airflow_mrs.hooks.mrs_manager import MRSManagerHook
 from airflow_mrs.manager.change import Action, ServiceChange
-from airflow_mrs.manager.errors import InvalidArgument
+from airflow_mrs.manager.errors import InvalidArgument, RequestRefused
 from airflow_mrs.manager.note import Note
 from airflow_mrs.manager.protocol import check_cluster_id
 from airflow_mrs.manager.submission import submit
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
+
+    from airflow_mrs.manager.note import Kept
 
 
 def undertake(change: ServiceChange) -> Undertaking:
@@ -33,7 +36,11 @@ def undertake(change: ServiceChange) -> Undertaking:
         identity=change.identity,
         submit=lambda contact, kept: submit(contact, change, kept),
         wait=lambda contact, command_id: wait_for_change(contact, change, command_id),
-        trigger=change.identity,
+        trigger={
+            "action": str(change.action),
+            "service_name": change.service_name,
+            "cluster_id": change.cluster_id,
+        },
     )
 
 
@@ -71,9 +78,9 @@ class _ServiceOperator(MRSCommandOperator):
         change = self._change(self.action, hook.settings.status_property)
         return self.carry_out(context, hook, undertake(change), time.time() + self.timeout)
 
-    def resumed(self, event: Mapping[str, Any]) -> Undertaking:
+    def resumed(self, context: Context, event: Mapping[str, Any]) -> Undertaking:  # noqa: ARG002 - the event tells all
         """Return the undertaking that a trigger's event speaks of."""
-        return undertake(self._change(Action(event["action"])))
+        return undertake(_told_by(event))
 
     def _change(self, action: Action, status_property: str | None = None) -> ServiceChange:
         if not isinstance(self.only_self, bool):
@@ -83,6 +90,11 @@ class _ServiceOperator(MRSCommandOperator):
         return ServiceChange(
             action, self.service_name, check_cluster_id(self.cluster_id), self.only_self, status_property
         )
+
+
+def _told_by(event: Mapping[str, Any]) -> ServiceChange:
+    """Return the change that was waited for; what the operator's templates say may have changed since."""
+    return ServiceChange(Action(event["action"]), event["service_name"], event["cluster_id"])
 
 
 class MRSStopServiceOperator(_ServiceOperator):
@@ -141,7 +153,7 @@ class MRSRestartServiceOperator(_ServiceOperator):
     Manager has no command for that, so these are two. A service that is already stopped is only started. It acts on
     this service alone: a stop reaches other services than a start does, so that what depends on this one would not come
     back. A retry goes on where the try before it ended (Airflow 3.3 and later); a stop that failed is tried again, and
-    nothing is started after it.
+    nothing is started after it. A task that is cleared waits for the start, if that still runs, and else restarts again.
 
     :param service_name: the service, for instance ``HBase``. (templated)
     :param cluster_id: the cluster it belongs to, 1 as a rule. (templated)
@@ -157,6 +169,8 @@ class MRSRestartServiceOperator(_ServiceOperator):
     ui_color = "#8a6d1f"
 
     def __init__(self, *, service_name: str, **kwargs: Any) -> None:  # noqa: ANN401 - those of every operator that sends a command
+        if "only_self" in kwargs:
+            raise TypeError("MRSRestartServiceOperator takes no only_self: it restarts this service alone.")
         super().__init__(service_name=service_name, only_self=True, **kwargs)
 
     @property
@@ -173,8 +187,8 @@ class MRSRestartServiceOperator(_ServiceOperator):
         deadline = time.time() + self.timeout
         with no_retry_of_what_cannot_change(), MRSManagerHook(self.mrs_conn_id) as hook:
             start = self._change(Action.START, hook.settings.status_property)
-            phase, _ = Note(start.identity).read(NoteKeeper(context, self.log).kept())
-            if phase not in {"submitting", "submitted"}:
+            earlier = Note(start.identity).read(NoteKeeper(context, self.log).kept())
+            if not _is_under_way(hook, earlier):
                 stop = self._change(Action.STOP, hook.settings.status_property)
                 self.carry_out(context, hook, undertake(stop), deadline, must_wait=True)
             return self.carry_out(context, hook, undertake(start), deadline)
@@ -190,6 +204,18 @@ class MRSRestartServiceOperator(_ServiceOperator):
         command_id = super().execute_complete(context, event)
         if event["action"] != Action.STOP:
             return command_id
-        with no_retry_of_what_cannot_change(), MRSManagerHook(self.mrs_conn_id) as hook:
-            start = self._change(Action.START, hook.settings.status_property)
+        with no_retry_of_what_cannot_change(), MRSManagerHook(event["mrs_conn_id"]) as hook:
+            start = replace(
+                _told_by(event), action=Action.START, status_property=hook.settings.status_property
+            )
             return self.carry_out(context, hook, undertake(start), event["deadline"])
+
+
+def _is_under_way(hook: MRSManagerHook, start: Kept) -> bool:
+    """Tell whether an earlier try has come as far as the start; one that was cleared since counts only while it runs."""
+    if start.phase == "submitted" and start.command_id is not None and start.cleared:
+        try:
+            return not hook.get_command(start.command_id).is_over
+        except RequestRefused:
+            return False
+    return start.phase in {"submitting", "submitted"}

@@ -20,6 +20,7 @@ from airflow_mrs.faults import deferral_timed_out, raise_from_event
 from airflow_mrs.hooks.mrs_manager import MRSManagerHook
 from airflow_mrs.manager.errors import CommandFailed, MRSError, WaitTimedOut
 from airflow_mrs.manager.waiting import Contact
+from airflow_mrs.seconds import read_seconds
 from airflow_mrs.triggers.base import SHORTEST_DEFERRAL, TRIGGER_GRACE
 
 if TYPE_CHECKING:
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_mrs.manager.settings import Settings
-    from airflow_mrs.manager.steps import Procedure
-    from airflow_mrs.manager.waiting import Reading
     from airflow_mrs.triggers.base import MRSTrigger
 
 
@@ -39,7 +37,8 @@ class MRSSensor(BaseSensorOperator):
 
     It behaves the same in poke, reschedule and deferrable mode. It rides out outages of Manager of up to ten
     minutes. With ``soft_fail``, a failed command and a time-out skip; a broken connection, a wrong password or
-    a refused certificate never do.
+    a refused certificate never do. With ``never_fail`` they do, too. ``silent_fail`` changes nothing: an outage
+    passes without it, and nothing else is to be asked again.
 
     :param mrs_conn_id: the Airflow connection, of type ``mrs``. (templated)
     :param deferrable: whether to wait in the triggerer instead of a worker. By default as
@@ -58,29 +57,24 @@ class MRSSensor(BaseSensorOperator):
         *,
         mrs_conn_id: str = MRSManagerHook.default_conn_name,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        poke_interval: float = 5.0,
-        timeout: float = 3600.0,
+        poke_interval: float | timedelta = 5.0,
+        timeout: float | timedelta = 3600.0,
         **kwargs: Any,  # noqa: ANN401 - the arguments of every operator
     ) -> None:
-        super().__init__(poke_interval=poke_interval, timeout=timeout, **kwargs)
+        super().__init__(
+            poke_interval=read_seconds("poke_interval", poke_interval), timeout=timeout, **kwargs
+        )
+        # It would swallow every error of a poke in two of the modes, a wrong password too, and poke on.
+        self.silent_fail = False
         self.mrs_conn_id = mrs_conn_id
         self.deferrable = deferrable
         self._hook: MRSManagerHook | None = None
         self._last = "never polled"
         self._deadline = float("inf")
 
-    @property
     @abstractmethod
-    def subject(self) -> str:
-        """What is waited for, in words."""
-
-    @abstractmethod
-    def poll(self, contact: Contact, settings: Settings) -> Procedure[Reading]:
-        """Return one look at it."""
-
-    @abstractmethod
-    def trigger(self, deadline: float, not_before: float) -> MRSTrigger:
-        """Return the trigger that waits for it."""
+    def trigger(self, deadline: float, not_before: float = 0.0) -> MRSTrigger:
+        """Return the trigger that waits for it; in the other modes, its polls are the sensor's pokes."""
 
     def execute(self, context: Context) -> None:
         """
@@ -102,9 +96,9 @@ class MRSSensor(BaseSensorOperator):
     def _poke_to_the_end(self, context: Context) -> None:
         try:
             super().execute(context)
-        except AirflowSkipException:
-            # So the base class puts it under soft_fail, without a word of what was waited for.
-            raise AirflowSensorTimeout from None
+        except AirflowSkipException as skip:
+            # So the base class puts what it has caught under soft_fail and never_fail, and its own time-out.
+            raise skip.__cause__ or AirflowSensorTimeout from None
 
     def poke(self, context: Context) -> bool:  # noqa: ARG002 - Airflow's signature
         """
@@ -116,9 +110,9 @@ class MRSSensor(BaseSensorOperator):
         """
         if self._hook is None:
             self._hook = MRSManagerHook(self.mrs_conn_id)
-        settings = self._hook.settings
-        contact = Contact(f"{settings}: {self.subject}", self.poke_interval, self._deadline, time.time())
-        reading = self._hook.client.run(self.poll(contact, settings), self.log)
+        settings, trigger = self._hook.settings, self.trigger(self._deadline)
+        contact = Contact(f"{settings}: {trigger.subject}", self.poke_interval, self._deadline, time.time())
+        reading = self._hook.client.run(trigger.poll(contact, settings), self.log)
         if reading.words != self._last:
             self.log.info("%s: %s", contact.name, reading.words)
         self._last = reading.words
@@ -134,7 +128,7 @@ class MRSSensor(BaseSensorOperator):
         with self._verdict():
             if event["status"] != "success":
                 raise_from_event(event)
-            self.log.info("No longer to be waited for: %s", self.subject)
+            self.log.info("No longer to be waited for: %s", self._name)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:  # noqa: ANN401
         """
@@ -145,7 +139,7 @@ class MRSSensor(BaseSensorOperator):
         with self._verdict():
             if not deferral_timed_out(next_method, next_kwargs):
                 return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
-            raise self._out_of_time("the time for the wait is over, and no triggerer ended it")
+            raise self._out_of_time("Airflow ended the wait, whose time is over")
 
     def on_kill(self) -> None:
         """Say that the wait is over, and what runs in Manager is not: it has no way to cancel a command."""
@@ -153,7 +147,7 @@ class MRSSensor(BaseSensorOperator):
 
     @property
     def _name(self) -> str:
-        return f"MRS connection {self.mrs_conn_id!r}: {self.subject}"
+        return f"MRS connection {self.mrs_conn_id!r}: {self.trigger(self._deadline).subject}"
 
     def _out_of_time(self, how: str) -> WaitTimedOut:
         return WaitTimedOut(f"{self._name}: {how}.{self.what_goes_on}")

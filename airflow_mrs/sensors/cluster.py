@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_mrs.manager.protocol import check_cluster_id
-from airflow_mrs.manager.waiting import poll_health
 from airflow_mrs.sensors.base import MRSSensor
 from airflow_mrs.triggers.cluster import MRSClusterHealthTrigger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from airflow_mrs.manager.settings import Settings
-    from airflow_mrs.manager.steps import Procedure
-    from airflow_mrs.manager.waiting import Contact, Reading
 
 
 class MRSClusterHealthSensor(MRSSensor):
@@ -39,20 +33,11 @@ class MRSClusterHealthSensor(MRSSensor):
         super().__init__(**kwargs)
         self.cluster_id = cluster_id
 
-    @property
-    def subject(self) -> str:
-        """What is waited for, in words."""
-        return f"cluster {self.cluster_id} to be GOOD"
-
-    def poll(self, contact: Contact, settings: Settings) -> Procedure[Reading]:  # noqa: ARG002
-        """Return one look at the cluster."""
-        return poll_health(contact, check_cluster_id(self.cluster_id))
-
-    def trigger(self, deadline: float, not_before: float) -> MRSClusterHealthTrigger:
+    def trigger(self, deadline: float, not_before: float = 0.0) -> MRSClusterHealthTrigger:
         """Return the trigger that waits for the cluster."""
         return MRSClusterHealthTrigger(
             self.mrs_conn_id,
-            check_cluster_id(self.cluster_id),
+            self.cluster_id,
             deadline,
             poll_interval=self.poke_interval,
             not_before=not_before,

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow_mrs.manager.model import NO_COMMAND
-from airflow_mrs.manager.protocol import check_command_id
-from airflow_mrs.manager.waiting import poll_command
 from airflow_mrs.sensors.base import MRSSensor
 from airflow_mrs.triggers.command import MRSCommandTrigger
 
@@ -14,10 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow.providers.common.compat.sdk import Context, XComArg
-
-    from airflow_mrs.manager.settings import Settings
-    from airflow_mrs.manager.steps import Procedure
-    from airflow_mrs.manager.waiting import Contact, Reading
 
 
 class MRSCommandSensor(MRSSensor):
@@ -44,11 +38,6 @@ class MRSCommandSensor(MRSSensor):
         super().__init__(**kwargs)
         self.command_id = command_id
 
-    @property
-    def subject(self) -> str:
-        """What is waited for, in words."""
-        return f"command {self.command_id}"
-
     def execute(self, context: Context) -> None:
         """
         Wait for the command, in the mode that was asked for.
@@ -70,15 +59,11 @@ class MRSCommandSensor(MRSSensor):
         """
         return self._there_is_none or super().poke(context)
 
-    def poll(self, contact: Contact, settings: Settings) -> Procedure[Reading]:  # noqa: ARG002
-        """Return one look at the command."""
-        return poll_command(contact, check_command_id(self.command_id))
-
-    def trigger(self, deadline: float, not_before: float) -> MRSCommandTrigger:
+    def trigger(self, deadline: float, not_before: float = 0.0) -> MRSCommandTrigger:
         """Return the trigger that waits for the command."""
         return MRSCommandTrigger(
             self.mrs_conn_id,
-            check_command_id(self.command_id),
+            cast("int | str", self.command_id),  # an XComArg is rendered by now
             deadline,
             poll_interval=self.poke_interval,
             not_before=not_before,

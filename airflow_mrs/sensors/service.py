@@ -4,19 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_mrs.manager import protocol
-from airflow_mrs.manager.errors import InvalidArgument
-from airflow_mrs.manager.model import ServiceState
-from airflow_mrs.manager.waiting import poll_service
 from airflow_mrs.sensors.base import MRSSensor
 from airflow_mrs.triggers.service import MRSServiceTrigger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from airflow_mrs.manager.settings import Settings
-    from airflow_mrs.manager.steps import Procedure
-    from airflow_mrs.manager.waiting import Contact, Reading
 
 
 class MRSServiceSensor(MRSSensor):
@@ -25,7 +17,7 @@ class MRSServiceSensor(MRSSensor):
 
     It behaves the same in poke, reschedule and deferrable mode. It rides out outages of Manager of up to ten
     minutes. With ``soft_fail``, a time-out skips; a broken connection, a wrong password or a refused
-    certificate never do. A state that Manager has no known word for is not waited for in vain: it may change.
+    certificate never do. A state whose word is not known is waited out: it may change.
 
     :param service_name: the service, for instance ``HBase``. (templated)
     :param state: ``up`` or ``down``. (templated)
@@ -52,30 +44,14 @@ class MRSServiceSensor(MRSSensor):
         self.state = state
         self.cluster_id = cluster_id
 
-    @property
-    def subject(self) -> str:
-        """What is waited for, in words."""
-        return f"{self.service_name} to be {self.state}"
-
-    def poll(self, contact: Contact, settings: Settings) -> Procedure[Reading]:
-        """Return one look at the service."""
-        if self.state not in {ServiceState.UP, ServiceState.DOWN}:
-            raise InvalidArgument(f"state must be 'up' or 'down', not {self.state!r}. Nothing was asked.")
-        call = protocol.get_service(
-            self.service_name,
-            cluster_id=protocol.check_cluster_id(self.cluster_id),
-            status_property=settings.status_property,
-        )
-        return poll_service(contact, call, ServiceState(self.state))
-
-    def trigger(self, deadline: float, not_before: float) -> MRSServiceTrigger:
+    def trigger(self, deadline: float, not_before: float = 0.0) -> MRSServiceTrigger:
         """Return the trigger that waits for the service."""
         return MRSServiceTrigger(
             self.mrs_conn_id,
             self.service_name,
             self.state,
             deadline,
-            cluster_id=protocol.check_cluster_id(self.cluster_id),
+            cluster_id=self.cluster_id,
             poll_interval=self.poke_interval,
             not_before=not_before,
         )

@@ -12,7 +12,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_mrs.hooks.mrs_manager import MRSManagerHook
 from airflow_mrs.manager.errors import MRSError
-from airflow_mrs.manager.waiting import Contact
+from airflow_mrs.manager.waiting import Contact, wait_until_over
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from airflow_mrs.manager.settings import Settings
     from airflow_mrs.manager.steps import Procedure
+    from airflow_mrs.manager.waiting import Reading
 
 SHORTEST_DEFERRAL = 10.0
 """Seconds before which no trigger should fire: Airflow can fail a task whose deferral is shorter than five or so."""
@@ -38,7 +39,7 @@ class MRSTrigger(BaseTrigger):
     All triggers of a triggerer that use the same connection share one session, and those that ask the same
     question share the answer. The event says all that the task needs to go on, so that the worker makes no
     request: ``status`` is ``success`` or ``error``; ``error`` and ``message`` are the class and the text of
-    what went wrong; ``deadline`` is the trigger's own.
+    what went wrong; ``mrs_conn_id`` and ``deadline`` are the trigger's own.
 
     :param mrs_conn_id: the Airflow connection, of type ``mrs``.
     :param deadline: when the wait ends, in seconds since the epoch. It is absolute, so that a restart of the
@@ -63,8 +64,12 @@ class MRSTrigger(BaseTrigger):
         """What is waited for, in words."""
 
     @abstractmethod
+    def poll(self, contact: Contact, settings: Settings) -> Procedure[Reading]:
+        """Return one look at it."""
+
     def procedure(self, contact: Contact, settings: Settings) -> Procedure[object]:
         """Return the wait."""
+        return wait_until_over(contact, lambda contact: self.poll(contact, settings))
 
     def particulars(self) -> dict[str, Any]:
         """Return the arguments that only this kind of trigger has."""
@@ -90,7 +95,7 @@ class MRSTrigger(BaseTrigger):
             await self._wait()
         except MRSError as error:
             event = {"status": "error", "error": type(error).__name__, "message": str(error)}
-        event |= {"deadline": self.deadline, **self.particulars()}
+        event |= {"mrs_conn_id": self.mrs_conn_id, "deadline": self.deadline, **self.particulars()}
         await asyncio.sleep(max(0.0, self.not_before - time.time()))
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
@@ -100,7 +105,11 @@ class MRSTrigger(BaseTrigger):
 
         Airflow calls this too where another triggerer has taken the wait over, so nothing may be done here.
         """
-        self.log.warning("%s: no longer waited for. What runs in Manager goes on.", self.subject)
+        self.log.warning(
+            "MRS connection %r: %s: no longer waited for. What runs in Manager goes on.",
+            self.mrs_conn_id,
+            self.subject,
+        )
 
     async def _wait(self) -> None:
         settings = await MRSManagerHook.get_settings_async(self.mrs_conn_id)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_mrs.manager.waiting import poll_health, wait_until_over
+from airflow_mrs.manager.protocol import check_cluster_id
+from airflow_mrs.manager.waiting import poll_health
 from airflow_mrs.triggers.base import MRSTrigger
 
 if TYPE_CHECKING:
     from airflow_mrs.manager.settings import Settings
     from airflow_mrs.manager.steps import Procedure
-    from airflow_mrs.manager.waiting import Contact
+    from airflow_mrs.manager.waiting import Contact, Reading
 
 
 class MRSClusterHealthTrigger(MRSTrigger):
@@ -27,7 +28,7 @@ class MRSClusterHealthTrigger(MRSTrigger):
     def __init__(
         self,
         mrs_conn_id: str,
-        cluster_id: int,
+        cluster_id: int | str,
         deadline: float,
         *,
         poll_interval: float = 5.0,
@@ -45,6 +46,6 @@ class MRSClusterHealthTrigger(MRSTrigger):
         """What is waited for, in words."""
         return f"cluster {self.cluster_id} to be GOOD"
 
-    def procedure(self, contact: Contact, settings: Settings) -> Procedure[object]:  # noqa: ARG002
-        """Return the wait."""
-        return wait_until_over(contact, lambda contact: poll_health(contact, self.cluster_id))
+    def poll(self, contact: Contact, settings: Settings) -> Procedure[Reading]:  # noqa: ARG002
+        """Return one look at the cluster."""
+        return poll_health(contact, check_cluster_id(self.cluster_id))

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mrs.manager.change import Action, ServiceChange
 from airflow_mrs.manager.errors import InvalidArgument
-from airflow_mrs.manager.waiting import wait_for_change, wait_for_command
+from airflow_mrs.manager.protocol import check_command_id
+from airflow_mrs.manager.waiting import poll_command, wait_for_change, wait_for_command
 from airflow_mrs.triggers.base import MRSTrigger
 
 if TYPE_CHECKING:
     from airflow_mrs.manager.settings import Settings
     from airflow_mrs.manager.steps import Procedure
-    from airflow_mrs.manager.waiting import Contact
+    from airflow_mrs.manager.waiting import Contact, Reading
 
 
 class MRSCommandTrigger(MRSTrigger):
@@ -35,7 +36,7 @@ class MRSCommandTrigger(MRSTrigger):
     def __init__(
         self,
         mrs_conn_id: str,
-        command_id: int | None,
+        command_id: int | str | None,
         deadline: float,
         *,
         action: str | None = None,
@@ -69,16 +70,24 @@ class MRSCommandTrigger(MRSTrigger):
             parts.append(f"command {self.command_id}")
         return ", ".join(parts)
 
+    def poll(self, contact: Contact, settings: Settings) -> Procedure[Reading]:
+        """Return one look at the command."""
+        return poll_command(contact, self._required_command(settings))
+
     def procedure(self, contact: Contact, settings: Settings) -> Procedure[object]:
-        """Return the wait."""
-        if self.service_name is not None and self.action is not None:
-            change = ServiceChange(
-                Action(self.action),
-                self.service_name,
-                self.cluster_id,
-                status_property=settings.status_property,
-            )
-            return wait_for_change(contact, change, self.command_id)
+        """Return the wait, which ends with a look at the service where there is one."""
+        if self.service_name is None or self.action is None:
+            return wait_for_command(contact, self._required_command(settings))
+        if self.action not in {Action.STOP, Action.START}:
+            raise InvalidArgument(f"{settings}: action must be 'stop' or 'start', not {self.action!r}.")
+        change = ServiceChange(
+            Action(self.action), self.service_name, self.cluster_id, status_property=settings.status_property
+        )
+        return wait_for_change(
+            contact, change, None if self.command_id is None else check_command_id(self.command_id)
+        )
+
+    def _required_command(self, settings: Settings) -> int:
         if self.command_id is None:
             raise InvalidArgument(f"{settings}: neither a command nor a service to wait for.")
-        return wait_for_command(contact, self.command_id)
+        return check_command_id(self.command_id)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_mrs.manager import protocol
+from airflow_mrs.manager.errors import InvalidArgument
 from airflow_mrs.manager.model import ServiceState
-from airflow_mrs.manager.waiting import poll_service, wait_until_over
+from airflow_mrs.manager.waiting import poll_service
 from airflow_mrs.triggers.base import MRSTrigger
 
 if TYPE_CHECKING:
     from airflow_mrs.manager.settings import Settings
     from airflow_mrs.manager.steps import Procedure
-    from airflow_mrs.manager.waiting import Contact
+    from airflow_mrs.manager.waiting import Contact, Reading
 
 
 class MRSServiceTrigger(MRSTrigger):
@@ -35,7 +36,7 @@ class MRSServiceTrigger(MRSTrigger):
         state: str,
         deadline: float,
         *,
-        cluster_id: int = 1,
+        cluster_id: int | str = 1,
         poll_interval: float = 5.0,
         not_before: float = 0.0,
     ) -> None:
@@ -53,10 +54,13 @@ class MRSServiceTrigger(MRSTrigger):
         """What is waited for, in words."""
         return f"{self.service_name} to be {self.state}"
 
-    def procedure(self, contact: Contact, settings: Settings) -> Procedure[object]:
-        """Return the wait."""
+    def poll(self, contact: Contact, settings: Settings) -> Procedure[Reading]:
+        """Return one look at the service."""
+        if self.state not in {ServiceState.UP, ServiceState.DOWN}:
+            raise InvalidArgument(f"state must be 'up' or 'down', not {self.state!r}. Nothing was asked.")
         call = protocol.get_service(
-            self.service_name, cluster_id=self.cluster_id, status_property=settings.status_property
+            self.service_name,
+            cluster_id=protocol.check_cluster_id(self.cluster_id),
+            status_property=settings.status_property,
         )
-        target = ServiceState(self.state)
-        return wait_until_over(contact, lambda contact: poll_service(contact, call, target))
+        return poll_service(contact, call, ServiceState(self.state))

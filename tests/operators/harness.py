@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import TaskDeferred
@@ -43,9 +44,20 @@ def die() -> None:
     raise Died
 
 
-def carry_out(operator: BaseOperator, store: Store | None = None) -> Any:
-    """Run one try of an operator, with its deferrals if it defers, and return what it returns."""
-    context: Any = {} if store is None else {"task_state_store": store}
+def carry_out(
+    operator: BaseOperator, store: Store | None = None, *, clears: int = 0, while_deferred: Any = None
+) -> Any:
+    """
+    Run one try of an operator, with its deferrals if it defers, and return what it returns.
+
+    :param operator: the operator.
+    :param store: what it keeps for the next try.
+    :param clears: how often the task was cleared before.
+    :param while_deferred: called at the first deferral.
+    """
+    context: Any = {"ti": SimpleNamespace(max_tries=clears)}
+    if store is not None:
+        context["task_state_store"] = store
     go_on: Callable[[], Any] = partial(operator.execute, context)
     while True:
         try:
@@ -53,6 +65,8 @@ def carry_out(operator: BaseOperator, store: Store | None = None) -> Any:
         except TaskDeferred as deferral:
             trigger: Any = deferral.trigger
             event = asyncio.run(first_event(trigger))
+            if while_deferred:
+                while_deferred = while_deferred()
             go_on = partial(operator.resume_execution, deferral.method_name, {"event": event}, context)
 
 

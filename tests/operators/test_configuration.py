@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_mrs.manager.errors import AnswerLost, CommandFailed
+from airflow_mrs.manager.errors import AnswerLost, CommandFailed, WaitTimedOut
 from airflow_mrs.operators.configuration import MRSSaveConfigurationOperator
-from airflow_mrs.simulator.faults import Cut, Patch
+from airflow_mrs.simulator.faults import Cut, Patch, Redirect
 from tests.operators.harness import Died, Store, carry_out, die
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def test_a_lost_answer_to_a_restart_is_not(manager: Simulator) -> None:
 def test_no_answer_at_all(manager: Simulator) -> None:
     manager.faults.set("save", Cut())
 
-    with pytest.raises(AnswerLost):
+    with pytest.raises(AnswerLost, match=r"'mrs_default'.*HDFS, HBase.*both answers were lost"):
         carry_out(save(), Store())
     assert manager.journal.requests["save"] == 2
 
@@ -144,6 +144,50 @@ def test_a_restart_that_fails_is_tried_again(manager: Simulator, *, deferrable: 
     with pytest.raises(CommandFailed, match=r"HBase.*command 1.*No RegionServer came up"):
         carry_out(save(restart=True, deferrable=deferrable), store)
     assert carry_out(save(restart=True, deferrable=deferrable), store) == 2
+
+
+def test_cleared_after_success_it_saves_again(manager: Simulator) -> None:
+    store = Store()
+    assert carry_out(save(wait_for_completion=False), store) == 1
+    manager.journal.wait_for(lambda: manager.cluster.running is None)
+
+    assert carry_out(save(), store) == 1  # a retry, as after a worker's death
+    assert carry_out(save(), store, clears=1) == 2
+
+
+def test_where_no_notes_are_kept_a_restart_that_may_go_on_is_not_tried_again(
+    manage: Manage, *, deferrable: bool
+) -> None:
+    """As below Airflow 3.3."""
+    manager = manage(command_seconds=5)
+
+    with pytest.raises(AirflowFailException, match=r"command 1.*time .* is over.*restart again.*have a look"):
+        carry_out(save(restart=True, deferrable=deferrable, timeout=0.5))
+    assert manager.journal.requests["save"] == 1
+
+
+def test_where_no_notes_are_kept_values_alone_are_saved_again(manager: Simulator) -> None:
+    manager.faults.set("progress", Patch({"state": "IN_PROGRESS"}))
+
+    with pytest.raises(WaitTimedOut):
+        carry_out(save(timeout=0.5))
+
+
+def test_where_no_notes_are_kept_a_restart_that_failed_is_tried_again(manager: Simulator) -> None:
+    manager.cluster.fail_next("HBase", "start")
+
+    with pytest.raises(CommandFailed):
+        carry_out(save(restart=True))
+
+
+def test_something_in_front_of_manager_answers_a_restart(manager: Simulator) -> None:
+    manager.faults.set("save", Redirect("https://elsewhere.example/"), times=1)
+    store = Store()
+
+    with pytest.raises(AirflowFailException, match="elsewhere"):
+        carry_out(save(restart=True), store)
+    with pytest.raises(AirflowFailException, match="not known"):
+        carry_out(save(restart=True), store, clears=1)
 
 
 def test_an_answer_without_an_id_is_not_taken_for_success(manager: Simulator) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_mrs.manager.errors import CommandFailed
+from airflow_mrs.manager.errors import CommandFailed, WaitTimedOut
 from airflow_mrs.operators.service import MRSRestartServiceOperator
 from airflow_mrs.simulator.faults import Cut
 from tests.operators.harness import Died, Store, carry_out, die
@@ -32,12 +32,14 @@ def deferrable(request: pytest.FixtureRequest) -> bool:
 
 def restart(*, deferrable: bool = False, **arguments: Any) -> MRSRestartServiceOperator:
     return MRSRestartServiceOperator(
-        task_id="restart",
-        service_name="HBase",
-        poll_interval=0.1,
-        timeout=30,
-        deferrable=deferrable,
-        **arguments,
+        **{
+            "task_id": "restart",
+            "service_name": "HBase",
+            "poll_interval": 0.1,
+            "timeout": 30,
+            "deferrable": deferrable,
+            **arguments,
+        }
     )
 
 
@@ -128,7 +130,50 @@ def test_cleared_after_success_it_restarts_again(manager: Simulator) -> None:
 
 
 def test_it_need_not_wait_for_the_start(manage: Manage) -> None:
-    manager = manage(command_seconds=1)
+    manager, store = manage(command_seconds=1), Store()
 
-    assert carry_out(restart(wait_for_completion=False), Store()) == 2
+    assert carry_out(restart(wait_for_completion=False), store) == 2
     assert words(manager) == ["stopping", "stopped", "starting"]
+
+    assert carry_out(restart(), store, clears=1) == 2
+    assert sent(manager) == (1, 1)
+
+    carry_out(restart(wait_for_completion=False), store, clears=2)
+    assert sent(manager) == (2, 2)
+
+    manager.journal.wait_for(lambda: manager.cluster.running is None)
+    carry_out(restart(), store, clears=3)
+    assert sent(manager) == (3, 3)
+
+
+def test_a_start_that_took_too_long_counts_for_a_retry_alone(manage: Manage) -> None:
+    manager, store = manage(command_seconds=1.5), Store()
+    manager.cluster.set_state("HBase", "stopped")
+
+    with pytest.raises(WaitTimedOut):
+        carry_out(restart(timeout=0.5), store)
+    manager.journal.wait_for(lambda: manager.cluster.running is None)
+
+    carry_out(restart(), store)
+    assert sent(manager) == (0, 1)
+
+    with pytest.raises(WaitTimedOut):
+        carry_out(restart(timeout=2), store, clears=1)
+    manager.journal.wait_for(lambda: manager.cluster.running is None)
+    carry_out(restart(), store, clears=2)
+    assert sent(manager)[0] == 2
+
+
+def test_it_goes_on_with_the_service_that_it_has_stopped(manage: Manage) -> None:
+    manager = manage(command_seconds=0.3)
+    operator = restart(deferrable=True)
+
+    carry_out(operator, Store(), while_deferred=lambda: setattr(operator, "service_name", "Hive"))
+
+    assert sent(manager) == (1, 1)
+    assert len(manager.cluster.commands) == 2
+
+
+def test_it_takes_no_dependents_along() -> None:
+    with pytest.raises(TypeError, match="restarts this service alone"):
+        restart(only_self=False)

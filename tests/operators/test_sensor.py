@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowSkipException
 
+from airflow_mrs.sensors.service import MRSServiceSensor
 from airflow_mrs.simulator.faults import Cut, Word
 from tests.operators.conftest import states
 
@@ -22,7 +24,7 @@ SENSORS: dict[str, dict[str, Any]] = {"command": {"command_id": 1}, "service": {
 every_mode = pytest.mark.parametrize("mode", ["poke", "reschedule", "deferrable"])
 every_sensor = pytest.mark.parametrize("sensor", list(SENSORS))
 under_soft_fail = pytest.mark.parametrize(("policy", "state"), [("", "failed"), ("_soft_fail", "skipped")])
-whatever_soft_fail = pytest.mark.parametrize("policy", ["", "_soft_fail"])
+whatever_policy = pytest.mark.parametrize("policy", ["", "_soft_fail", "_silent_fail"])
 
 
 # ---- what they wait for ----------------------------------------------------------------------------------
@@ -116,7 +118,7 @@ def test_an_outage_passes(manage: Manage, run: Run, mode: str, sensor: str) -> N
 
 @every_mode
 @every_sensor
-@whatever_soft_fail
+@whatever_policy
 def test_a_wrong_password_never_skips(
     manager: Simulator, run: Run, mode: str, sensor: str, policy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,8 +129,33 @@ def test_a_wrong_password_never_skips(
 
 
 @every_mode
+@pytest.mark.parametrize("conf", [{}, {"service": "Nothing"}], ids=["too long", "no such service"])
+def test_what_never_fails_is_skipped(manager: Simulator, run: Run, mode: str, conf: dict[str, str]) -> None:
+    assert states(run(f"service_{mode}_never_fail", **conf)) == {"wait": "skipped"}
+    assert manager.journal.requests["service"]
+
+
+@pytest.mark.parametrize(
+    ("service", "reason"),
+    [
+        ("HBase", "'mrs_default': HBase to be down: not over within 1 s; HBase is 'Normal'"),
+        ("Nothing", "Nothing does not exist"),
+    ],
+)
+@pytest.mark.usefixtures("manager")
+def test_a_skip_says_why(service: str, reason: str) -> None:
+    sensor = MRSServiceSensor(
+        task_id="wait", service_name=service, state="down", poke_interval=0.2, timeout=1, never_fail=True
+    )
+    context: Any = {}
+
+    with pytest.raises(AirflowSkipException, match=reason):
+        sensor.execute(context)
+
+
+@every_mode
 @every_sensor
-@whatever_soft_fail
+@whatever_policy
 def test_a_refused_certificate_never_skips(
     manager: Simulator, run: Run, mode: str, sensor: str, policy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

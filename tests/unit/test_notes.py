@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import logging
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from airflow_mrs.manager.note import Note
 from airflow_mrs.notes import NoteKeeper
 
 log = logging.getLogger(__name__)
+
+NOTE = Note({"action": "stop"})
 
 
 class Store:
@@ -26,15 +30,24 @@ class Store:
         self.content[key] = value
 
 
-def keeper(store: Store | None) -> NoteKeeper:
-    return NoteKeeper({"task_state_store": store} if store else {}, log)  # type: ignore[typeddict-item]
+def keeper(store: Store | None, max_tries: int = 0) -> NoteKeeper:
+    context: Any = {"ti": SimpleNamespace(max_tries=max_tries)}
+    return NoteKeeper(context | {"task_state_store": store} if store else context, log)
 
 
 def test_a_note_is_there_for_the_next_try() -> None:
     store = Store()
-    keeper(store).keep({"phase": "submitting"})
-    keeper(store).keep({"phase": "submitted", "command_id": 4100})
-    assert keeper(store).kept() == {"phase": "submitted", "command_id": 4100}
+    keeper(store).keep(NOTE.submitting())
+    keeper(store).keep(NOTE.submitted(4100))
+    note = NOTE.read(keeper(store).kept())
+    assert (note.phase, note.command_id) == ("submitted", 4100)
+
+
+def test_a_note_tells_whether_the_task_was_cleared_since() -> None:
+    store = Store()
+    keeper(store, max_tries=2).keep(NOTE.submitting())
+    assert not NOTE.read(keeper(store, max_tries=2).kept()).cleared
+    assert NOTE.read(keeper(store, max_tries=3).kept()).cleared
 
 
 def test_without_a_store_nothing_is_kept() -> None:

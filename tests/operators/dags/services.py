@@ -41,8 +41,8 @@ for way, deferrable in WAYS.items():
         stop_service(deferrable=deferrable) >> start_service(deferrable=deferrable)
 
 for mode, arguments in MODES.items():
-    for policy, soft_fail in {"": False, "_soft_fail": True}.items():
-        defaults = {"poke_interval": 0.2, "timeout": 6, "soft_fail": soft_fail, **arguments}
+    for policy in ("", "_soft_fail", "_never_fail", "_silent_fail"):
+        defaults = {"poke_interval": 0.2, "timeout": 6, **arguments, **({policy[1:]: True} if policy else {})}
         with DAG(f"command_{mode}{policy}", schedule=None, default_args=defaults):
             MRSCommandSensor(task_id="wait", command_id="{{ dag_run.conf['command_id'] }}")
         with DAG(f"service_{mode}{policy}", schedule=None, default_args=defaults):

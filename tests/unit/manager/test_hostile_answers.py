@@ -18,7 +18,7 @@ from airflow_mrs.manager.errors import BadAnswer, MRSError
 from airflow_mrs.manager.form import find_login_form
 from airflow_mrs.manager.message import Request, Response
 from airflow_mrs.manager.model import Configuration
-from airflow_mrs.manager.note import Note
+from airflow_mrs.manager.note import Kept, Note
 from airflow_mrs.manager.session import LogIn, Session, forget_refusals
 
 from .driver import NORMAL, SECURE, converse
@@ -339,8 +339,7 @@ def test_any_exchange_ends(call: protocol.Call[Any], answers: list[Response]) ->
 
 @given(any_json)
 def test_any_note_is_read(content: object) -> None:
-    phase, command_id = Note(ServiceChange(Action.STOP, "HBase").identity).read(content)
-    assert (phase, command_id) == ("", None)
+    assert Note(ServiceChange(Action.STOP, "HBase").identity).read(content) == Kept()
 
 
 def test_a_form_whose_action_is_no_address_is_a_bad_answer() -> None:
