@@ -1,6 +1,7 @@
-# The first Python that is new enough; `make PYTHON=python3.12 ...` takes another.
-PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11, \
-	$(shell $(name) -c 'import sys, venv; sys.version_info >= (3, 11) and print("$(name)")' 2>/dev/null)))
+# The first Python of these that will do; `make PYTHON=python3.12 ...` takes another.
+first_python = $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(shell \
+	$(name) -c 'import sys, venv; (3, 11) <= sys.version_info < $(1) and print("$(name)")' 2>/dev/null)))
+PYTHON ?= $(call first_python,(4,))
 VENV := .venv
 OLDEST := .venv-oldest
 READY := $(VENV)/ready
@@ -61,6 +62,8 @@ $(READY): constraints.txt
 $(READY): GROUP := dev
 $(OLDEST)/ready: constraints-oldest.txt
 $(OLDEST)/ready: GROUP := test
+# Airflow 2.11 knows no newer one.
+$(OLDEST)/ready: PYTHON := $(or $(call first_python,(3,13)),$(PYTHON))
 
 $(READY) $(OLDEST)/ready: pyproject.toml
 	@test -n '$(PYTHON)' || { echo 'Python 3.11 or newer is needed, with its venv module.'; exit 1; }

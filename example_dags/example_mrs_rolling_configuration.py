@@ -1,7 +1,8 @@
 """
 A change of configuration, one service after the other: save it, restart the service, and go on when the cluster is well.
 
-What fails stops the roll-out, so that the services after it keep running as they were.
+What fails stops the roll-out, so that the services after it keep running as they were. These are services that no
+other one needs. Restart what others need in a maintenance window, with those others down.
 """
 
 from __future__ import annotations
@@ -14,11 +15,10 @@ from airflow_mrs.operators.configuration import MRSSaveConfigurationOperator
 from airflow_mrs.operators.service import MRSRestartServiceOperator
 from airflow_mrs.sensors.cluster import MRSClusterHealthSensor
 
-# What others need comes first.
 CHANGES = {
-    "HDFS": {"dfs.namenode.handler.count": "128"},
     "HBase": {"hbase.regionserver.handler.count": "200"},
-    "Hive": {"hive.server2.thrift.max.worker.threads": "1000"},
+    "Kafka": {"num.io.threads": "16"},
+    "Storm": {"nimbus.task.timeout.secs": "60"},
 }
 
 
@@ -37,6 +37,7 @@ with DAG(
     "example_mrs_rolling_configuration",
     description="Change the configuration of several services, one after the other",
     schedule=None,
+    default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
     tags=["example", "mrs"],
 ):
     chain(*(roll_out(service, values) for service, values in CHANGES.items()))

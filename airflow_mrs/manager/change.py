@@ -23,7 +23,7 @@ class Action(StrEnum):
 @dataclass(frozen=True, slots=True)
 class ServiceChange:
     """
-    A stop or a start of a service. ``name`` is for messages.
+    A stop or a start of a service. Its text is for messages.
 
     :param action: which of the two.
     :param service_name: the service.

@@ -31,6 +31,8 @@ def test_the_providers_info_is_valid(schema: str) -> None:
         "sensors.service",
         "sensors.cluster",
         "triggers.command",
+        "triggers.service",
+        "triggers.cluster",
         "hooks.mrs_manager",
         "maintenance",
     ],
