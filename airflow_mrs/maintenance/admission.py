@@ -6,16 +6,18 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow.providers.common.compat.sdk import BaseOperator, Context, MappedOperator
+    from airflow.providers.common.compat.sdk import Context, MappedOperator
 
     from airflow_mrs.maintenance.terms import Terms
 
     Hook = Callable[[Context], object]
+
+_AIRFLOW_2 = BaseOperator.__module__ == "airflow.models.baseoperator"
 
 
 class Admission:
@@ -37,13 +39,20 @@ class Admission:
 
         :param terms: the terms of the window.
         :param task: a task of the author's.
-        :raises ValueError: for a task that begins in the triggerer, where nobody would ask, and for one that waits for
-            an earlier run, with services down.
+        :raises ValueError: for a task that begins in the triggerer, where nobody would ask, for one that does not ask on
+            Airflow 2, and for one that waits for an earlier run, with services down.
         """
-        if getattr(task, "start_from_trigger", False):
+        partial_kwargs: dict[str, Any] = getattr(task, "partial_kwargs", {})
+        if partial_kwargs.get("start_from_trigger", getattr(task, "start_from_trigger", False)):
             raise ValueError(
                 f"{task.task_id} starts in the triggerer, so that nothing would keep it from running while its window is "
                 "not open. Leave start_from_trigger off in a maintenance window."
+            )
+        operator: Any = getattr(task, "operator_class", type(task))
+        if _AIRFLOW_2 and operator.pre_execute is not BaseOperator.pre_execute:
+            raise ValueError(
+                f"{task.task_id} has a pre_execute of its own, by which Airflow 2 would pass over the question whether its "
+                "window is open. Leave that to its execute, or take Airflow 3."
             )
         if task.depends_on_past or task.wait_for_downstream:
             raise ValueError(

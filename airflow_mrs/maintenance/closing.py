@@ -43,7 +43,14 @@ class CloseWindow(BaseOperator):
     template_fields: Sequence[str] = ("mrs_conn_id", "cluster_id")
     ui_color = "#d9e2ec"
 
-    def __init__(self, *, terms: Terms, mrs_conn_id: str, cluster_id: int | str, **kwargs: Any) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        *,
+        terms: Terms,
+        mrs_conn_id: str = MRSManagerHook.default_conn_name,
+        cluster_id: int | str = 1,
+        **kwargs: Any,  # noqa: ANN401 - those of the base class
+    ) -> None:
         super().__init__(**kwargs)
         self.terms = terms
         self.mrs_conn_id = mrs_conn_id
@@ -56,7 +63,7 @@ class CloseWindow(BaseOperator):
         :param context: Airflow's context.
         :return: the summary.
         """
-        record = self.terms.require_not_closed(context)
+        record = self.terms.require_mine(context)
         if record is None:
             raise AirflowFailException(
                 f"The record of {self.terms.holder(context)} is gone: somebody has deleted its Variable. The services "
@@ -73,10 +80,10 @@ class CloseWindow(BaseOperator):
             )
         summary = self._summarise(context, record, services, health)
         self._remember_durations(context, ledger)
-        if all(_is_up(services, name) for name in record.before):
-            ledger.write(replace(record, phase=Phase.CLOSED))
-        else:
+        if not all(_is_up(services, name) for name in record.before):
             self.log.error("The window stays open, since not all services are back")
+        elif not ledger.rewrite(replace(record, phase=Phase.CLOSED)):
+            self.log.error("Another window has taken the cluster over, since this one took too long")
         best_effort(self.log, self.terms.on_close, context, summary)
         return summary
 
@@ -103,6 +110,7 @@ class CloseWindow(BaseOperator):
             "services": entries,
             "differences": [
                 *(line for entry in entries for line in _differences(entry, services[entry["service"]])),
+                *(f"{name} was running and can't be found" for name in record.before if name not in services),
                 *(
                     []
                     if health is ClusterHealth.GOOD
@@ -159,13 +167,39 @@ class Verdict(BaseOperator):
         wrong = [
             f"{task_id} is {state}"
             for task_id, state in sorted(window_states(context, holder).items())
-            if state not in _GOOD_STATES and task_id != self.task_id
+            if state not in _GOOD_STATES and task_id not in {self.task_id, self.terms.task_id("outcome")}
         ]
         summary: WindowSummary | None = self.terms.pull(context, "close")
         wrong += ["there is no summary"] if summary is None else summary["differences"]
         if wrong:
             raise AirflowFailException(f"{holder} did not go well: {'; '.join(wrong)}")
         self.log.info("%s went well", holder)
+
+
+class Outcome(BaseOperator):
+    """
+    Fails if the verdict did.
+
+    Airflow colours a run by its last tasks. Where others follow the verdict, this one stands beside them.
+    """
+
+    ui_color = "#d9e2ec"
+
+    def __init__(self, *, terms: Terms, **kwargs: Any) -> None:  # noqa: ANN401 - those of the base class
+        super().__init__(**kwargs)
+        self.terms = terms
+
+    def execute(self, context: Context) -> None:
+        """
+        Look at the verdict.
+
+        :param context: Airflow's context.
+        :raises AirflowFailException: if it is no good one.
+        """
+        holder = self.terms.holder(context)
+        state = window_states(context, holder).get(self.terms.task_id("verdict"))
+        if state not in _GOOD_STATES:
+            raise AirflowFailException(f"{holder} did not go well: its verdict is {state}")
 
 
 def _settle(

@@ -78,24 +78,25 @@ class BringBack(MRSCommandOperator):
         record = ledger.read()
         if record is None or record.closed:
             return []
-        reason = self._why_dead(context, record)
+        ti: Any = context["ti"]
+        me = Holder(ti.dag_id, ti.run_id, ledger.name)
+        reason = self._why_dead(context, record, me)
         if reason is None:
             self.log.info("%s is under way", record.holder)
             return []
-        ti: Any = context["ti"]
         mine = replace(
             record,
-            holder=Holder(ti.dag_id, ti.run_id, ledger.name),
+            holder=me,
             phase=Phase.CLOSING,
             lapses=time.time() + _HOLDS_FOR_SECONDS,
         )
         claimed = ledger.claim(mine, record)
-        if claimed is None or claimed.holder != mine.holder:
+        if claimed is None or claimed.holder != me:
             self.log.info("%s is taken care of by somebody else", record.holder)
             return []
         started, failed = self._bring_back(context, mine)
         if not failed:
-            ledger.write(replace(mine, phase=Phase.CLOSED))
+            ledger.rewrite(replace(mine, phase=Phase.CLOSED))
         if not started and not failed:
             self.log.info("%s %s, and all is up; it is closed now", record.holder, reason)
             return []
@@ -104,7 +105,9 @@ class BringBack(MRSCommandOperator):
             + (f"; NOT started: {'; '.join(failed)}." if failed else ".")
         ]
 
-    def _why_dead(self, context: Context, record: Record) -> str | None:
+    def _why_dead(self, context: Context, record: Record, me: Holder) -> str | None:
+        if record.holder == me:
+            return "has brought back only a part, in a try before this one"
         if record.lapses <= time.time():
             return (
                 f"should have been closed by {datetime.fromtimestamp(record.lapses, UTC):%Y-%m-%d %H:%M} UTC"

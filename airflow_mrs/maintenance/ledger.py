@@ -64,6 +64,19 @@ class Ledger:
         """
         Variable.set(self.name, record.to_json(), "The maintenance window of an MRS cluster")
 
+    def rewrite(self, record: Record) -> bool:
+        """
+        Replace the record of a window, unless another one has taken the cluster over meanwhile.
+
+        :param record: what is known now.
+        :return: whether it was replaced.
+        """
+        held = self.read()
+        if held is not None and held.holder != record.holder:
+            return False
+        self.write(record)
+        return True
+
     def claim(self, wanted: Record, dead: Record | None) -> Record | None:
         """
         Take the cluster for a window, unless another one holds it.

@@ -105,9 +105,11 @@ class StartInWindow(MRSStartServiceOperator):
         ti: Any = context["ti"]
         stopped = self.terms.pull(context, f"stop_{self.service_name}", "ended") is not None
         up = service is not None and service.state in {ServiceState.UP, ServiceState.STARTING}
-        if stopped and up and ti.try_number == 1:
+        is_first_try = ti.try_number == ti.max_tries - self.retries + 1  # since it was cleared, if it was
+        started_by_others = is_first_try and stopped and up
+        if started_by_others:
             self.log.warning("Something else than this window has started %s", self.service_name)
-            _push(context, "started_by_others", value=True)
+        _push(context, "started_by_others", started_by_others)
 
 
 def _push(context: Context, key: str, value: object) -> None:

@@ -43,12 +43,21 @@ class OpenWindow(BaseSensorOperator):
     template_fields: Sequence[str] = ("mrs_conn_id", "cluster_id")
     ui_color = "#d9e2ec"
 
-    def __init__(self, *, terms: Terms, mrs_conn_id: str, cluster_id: int | str, **kwargs: Any) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        *,
+        terms: Terms,
+        mrs_conn_id: str = MRSManagerHook.default_conn_name,
+        cluster_id: int | str = 1,
+        **kwargs: Any,  # noqa: ANN401 - those of the base class
+    ) -> None:
         super().__init__(
             mode="reschedule",
             poke_interval=POKE_SECONDS,
             timeout=terms.lapses_after.total_seconds(),
             soft_fail=False,
+            never_fail=False,
+            silent_fail=False,
             **kwargs,
         )
         self.terms = terms
@@ -160,7 +169,7 @@ class OpenWindow(BaseSensorOperator):
         end = self.terms.hours.end_after(now)
         lapses = now + self.terms.lapses_after
         if end is not None and self.terms.cut_work:
-            lapses = end + plan.way_up
+            lapses = end + plan.way_up + self.terms.settles_within
         return lapses.timestamp()
 
     def _look(self, context: Context, hook: MRSManagerHook) -> dict[str, Service]:

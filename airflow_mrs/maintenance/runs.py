@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 _RUN_GOES_ON = ["queued", "running", "restarting"]
 _TASK_GOES_ON = {"queued", "running", "restarting", "deferred"}
+_TASK_IS_OVER = {"success", "failed", "skipped", "upstream_failed", "removed"}
 
 
 def window_states(context: Context, holder: Holder) -> dict[str, str | None]:
@@ -33,14 +34,16 @@ def is_under_way(context: Context, holder: Holder) -> bool:
     """
     Tell whether a window can still come to its end by itself. That of a deleted run can't.
 
-    A run that was marked failed is over while tasks of its window are not.
+    A run that was marked failed is over while tasks of its window are not, and a window is over while other tasks of its
+    run are not. The guard holds a cluster without tasks that belong to it alone.
 
     :param context: that of any task.
     :param holder: the window.
     """
-    return _run_goes_on(context, holder) or not _TASK_GOES_ON.isdisjoint(
-        window_states(context, holder).values()
-    )
+    states = set(window_states(context, holder).values())
+    if not _TASK_GOES_ON.isdisjoint(states):
+        return True
+    return _run_goes_on(context, holder) and not (states and states <= _TASK_IS_OVER)
 
 
 def _run_goes_on(context: Context, holder: Holder) -> bool:

@@ -103,10 +103,9 @@ class Terms:
         :param context: that of any task of the window.
         :raises AirflowFailException: where it has not, as when a task was cleared on its own.
         """
-        record = Ledger(self.opening(context)["ledger"]).read()
+        record = self.require_not_closed(context)
         if record is None:
             raise self._not_open(context, "its record is gone")
-        self._require_mine(context, record)
         if record.phase is Phase.CLOSING:
             raise self._not_open(context, "services are being started again")
         return record
@@ -119,9 +118,22 @@ class Terms:
         :return: the record; None where somebody has deleted it, which must not keep a service down.
         :raises AirflowFailException: where the window was closed, or taken over.
         """
+        record = self.require_mine(context)
+        if record is not None and record.closed:
+            raise self._not_open(context, "it is closed")
+        return record
+
+    def require_mine(self, context: Context) -> Record | None:
+        """
+        Return the record of the window, open or closed.
+
+        :param context: that of any task of the window.
+        :return: the record; None where somebody has deleted it.
+        :raises AirflowFailException: where another window has taken the cluster over.
+        """
         record = Ledger(self.opening(context)["ledger"]).read()
-        if record is not None:
-            self._require_mine(context, record)
+        if record is not None and record.holder != self.holder(context):
+            raise self._not_open(context, f"{record.holder} holds the cluster")
         return record
 
     def begin_to_close(self, context: Context, record: Record) -> Record:
@@ -148,12 +160,6 @@ class Terms:
         """
         kind = AirflowSkipException if self.on_refusal == "skip" else AirflowFailException
         raise kind(f"{self.holder(context)}: refused, {reason}. Nothing was stopped by this task.")
-
-    def _require_mine(self, context: Context, record: Record) -> None:
-        if record.holder != self.holder(context):
-            raise self._not_open(context, f"{record.holder} holds the cluster")
-        if record.closed:
-            raise self._not_open(context, "it is closed")
 
     def _not_open(self, context: Context, reason: str) -> AirflowFailException:
         return AirflowFailException(

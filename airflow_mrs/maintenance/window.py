@@ -6,12 +6,12 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Self
 
-from airflow.providers.common.compat.sdk import TaskGroup, conf
+from airflow.providers.common.compat.sdk import TaskGroup, TriggerRule
 
-from airflow_mrs.hooks.mrs_manager import MRSManagerHook
 from airflow_mrs.maintenance.admission import Admission
-from airflow_mrs.maintenance.closing import CloseWindow, Verdict
+from airflow_mrs.maintenance.closing import CloseWindow, Outcome, Verdict
 from airflow_mrs.maintenance.hours import Hours
+from airflow_mrs.maintenance.joint import Joint
 from airflow_mrs.maintenance.moving import StartInWindow, StopInWindow
 from airflow_mrs.maintenance.opening import OpenWindow
 from airflow_mrs.maintenance.plan import make_plan
@@ -20,7 +20,9 @@ from airflow_mrs.maintenance.terms import Terms
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 
-    from airflow.providers.common.compat.sdk import BaseOperator, Context, MappedOperator
+    from airflow.providers.common.compat.sdk import BaseOperator, Context, EdgeModifier, MappedOperator
+    from airflow.sdk.definitions._internal.mixins import DependencyMixin
+    from airflow.sdk.definitions._internal.node import DAGNode
 
     from airflow_mrs.maintenance.plan import Plan
     from airflow_mrs.maintenance.summary import WindowSummary
@@ -34,6 +36,10 @@ _NEVER_INHERITED: dict[str, Any] = {
     "execution_timeout": None,
     "depends_on_past": False,
     "wait_for_downstream": False,
+    "do_xcom_push": True,
+    "multiple_outputs": False,
+    "pre_execute": None,
+    "post_execute": None,
 }
 _UNLESS_GIVEN: dict[str, Any] = {"retries": 3, "retry_delay": timedelta(seconds=30)}
 
@@ -53,8 +59,9 @@ class MaintenanceWindow(TaskGroup):
         report(window.summary)
 
     :param services: the services to stop.
-    :param mrs_conn_id: the Airflow connection, of type ``mrs``. (templated)
-    :param cluster_id: the cluster, 1 as a rule. (templated)
+    :param mrs_conn_id: the Airflow connection, of type ``mrs``. By default as ``default_args`` say, else ``mrs_default``.
+        (templated)
+    :param cluster_id: the cluster. By default as ``default_args`` say, else 1. (templated)
     :param cluster_name: the name that the cluster must have; any, where None.
     :param ends: the time of day at which everything is to be up again, such as ``02:30``; no end, where None.
     :param opens: the time of day from which the window may open; by default six hours before its end.
@@ -76,10 +83,10 @@ class MaintenanceWindow(TaskGroup):
         alerts. It may be called again, by a retry. If it fails, the window goes on.
     :param on_close: called with Airflow's context and the summary when the services have been started again. If it
         fails, the window goes on.
-    :param deferrable: whether to wait for commands in the triggerer instead of a worker. By default as
-        ``[operators] default_deferrable`` says.
-    :param poll_interval: seconds between two polls of a command.
-    :param timeout: seconds for the wait for one command.
+    :param deferrable: whether to wait for commands in the triggerer instead of a worker. By default as ``default_args``
+        say, else as ``[operators] default_deferrable`` does.
+    :param poll_interval: seconds between two polls of a command. By default as ``default_args`` say, else 5.
+    :param timeout: seconds for the wait for one command, whatever ``default_args`` say.
     :param group_id: the id of the task group.
     :param kwargs: what else a task group takes.
     :raises ValueError: for services that need each other in a circle, for hours that don't exist, and for a DAG with a
@@ -90,8 +97,8 @@ class MaintenanceWindow(TaskGroup):
         self,
         services: Sequence[str],
         *,
-        mrs_conn_id: str = MRSManagerHook.default_conn_name,
-        cluster_id: int | str = 1,
+        mrs_conn_id: str | None = None,
+        cluster_id: int | str | None = None,
         cluster_name: str | None = None,
         ends: str | None = None,
         opens: str | None = None,
@@ -108,9 +115,9 @@ class MaintenanceWindow(TaskGroup):
         lapses_after: timedelta = timedelta(hours=12),
         on_open: Callable[[Context], object] | None = None,
         on_close: Callable[[Context, WindowSummary], object] | None = None,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        poll_interval: float = 5.0,
-        timeout: float = 3600.0,
+        deferrable: bool | None = None,
+        poll_interval: float | timedelta | None = None,
+        timeout: float | timedelta = 3600.0,
         group_id: str = "maintenance",
         **kwargs: Any,  # noqa: ANN401 - the arguments of every task group
     ) -> None:
@@ -120,12 +127,14 @@ class MaintenanceWindow(TaskGroup):
             raise ValueError("Work can be cut only in a window that ends.")
         super().__init__(group_id=group_id, **kwargs)
         self._side_by_side = side_by_side
-        self._cluster: dict[str, Any] = {"mrs_conn_id": mrs_conn_id, "cluster_id": cluster_id}
-        self._waiting: dict[str, Any] = {
-            "deferrable": deferrable,
-            "poll_interval": poll_interval,
-            "timeout": timeout,
-        }
+        if not self.prefix_group_id:
+            raise ValueError(
+                "The tasks of a maintenance window carry the name of their group: leave prefix_group_id on."
+            )
+        self._cluster = _given(mrs_conn_id=mrs_conn_id, cluster_id=cluster_id)
+        self._waiting = _given(deferrable=deferrable, poll_interval=poll_interval, timeout=timeout)
+        self._is_wired = False
+        self._outcome: Outcome | None = None
         self._terms = Terms(
             group_id=str(self.group_id),
             mapped=next(self.iter_mapped_task_groups(), None) is not None,
@@ -156,7 +165,7 @@ class MaintenanceWindow(TaskGroup):
         """Begin the block; the tasks of the window are there from now on."""
         self._refuse_a_dagrun_timeout()
         super().__enter__()
-        ours = self._arguments()
+        ours = {"terms": self._terms, **self._arguments()}
         self._open = OpenWindow(task_id="open", **self._cluster, **ours)
         moving = {**self._cluster, **self._waiting, **ours, "only_self": True, "wait_for_completion": True}
         self._stops = {
@@ -176,8 +185,30 @@ class MaintenanceWindow(TaskGroup):
         try:
             if error_type is None:
                 self._wire()
+                self._is_wired = True
         finally:
             super().__exit__(error_type, *error)  # type: ignore[no-untyped-call]
+
+    def add(self, task: DAGNode) -> DAGNode:
+        """
+        Take a task in.
+
+        :param task: a task, or a group of tasks.
+        :raises ValueError: after the block: nothing would put it between the stops and the starts.
+        """
+        if self._is_wired:
+            raise ValueError(
+                f"{task.node_id} can't become a part of maintenance window {self.group_id!r}, whose block has ended."
+            )
+        return super().add(task)
+
+    def update_relative(
+        self, other: DependencyMixin, upstream: bool = True, edge_modifier: EdgeModifier | None = None
+    ) -> None:
+        """Note what comes before or after the window; with something after it, its colour needs a task of its own."""
+        super().update_relative(other, upstream, edge_modifier)
+        if not upstream and self._outcome is None:
+            self._add_outcome()
 
     def get_roots(self) -> Generator[BaseOperator, None, None]:
         """Yield the task that what comes before the window leads to."""
@@ -191,7 +222,7 @@ class MaintenanceWindow(TaskGroup):
         """Return what all tasks of the window, other than the work, are made with."""
         defaults = {**self.dag.default_args, **self.default_args}
         unless_given = {name: value for name, value in _UNLESS_GIVEN.items() if name not in defaults}
-        return {"terms": self._terms, **_NEVER_INHERITED, **unless_given}
+        return {**_NEVER_INHERITED, **unless_given}
 
     def _refuse_a_dagrun_timeout(self) -> None:
         if self.dag.dagrun_timeout is not None:
@@ -205,7 +236,8 @@ class MaintenanceWindow(TaskGroup):
         work = self._work()
         ids = {task.task_id for task in work}
         begin = [task for task in work if ids.isdisjoint(task.upstream_task_ids)]
-        end = [task for task in work if ids.isdisjoint(task.downstream_task_ids)]
+        end = [self._behind(task) for task in work if _may_outlast_what_follows(task, ids)]
+        self._open_only_after_what_the_work_waits_for(work)
         order = self._order()
         stopped_first = [service for service in self.plan.stops if all(then != service for _, then in order)]
         stopped_last = [service for service in self.plan.stops if all(first != service for first, _ in order)]
@@ -226,10 +258,29 @@ class MaintenanceWindow(TaskGroup):
     def _work(self) -> list[AnyOperator]:
         """Return the author's own tasks, each of which runs only while the window is open."""
         ours = {self._open, *self._stops.values(), *self._starts.values(), self._close, self._verdict}
-        work = [task for task in self if task not in ours]
+        work = [task for task in self if task not in ours and task is not self._outcome]
         for task in work:
             Admission.require(self._terms, task)
         return work
+
+    def _behind(self, task: AnyOperator) -> AnyOperator:
+        """Return what a start can wait for in place of a task: often that task itself."""
+        if not Joint.is_needed_behind(task):
+            return task
+        name = task.task_id.removeprefix(f"{self.group_id}.").replace(".", "_")
+        joint = Joint(task_id=f"after_{name}", **{**self._arguments(), "trigger_rule": "all_done"})
+        joint.set_upstream(task)
+        return joint
+
+    def _open_only_after_what_the_work_waits_for(self, work: list[AnyOperator]) -> None:
+        """Nothing is to be down while work waits for a task before the window, or when that task fails."""
+        ours = {task.task_id for task in self}
+        for task in work:
+            if task.trigger_rule != TriggerRule.ALL_SUCCESS:
+                continue
+            for before in task.upstream_list:
+                if ours.isdisjoint({before.task_id, *before.get_flat_relative_ids(upstream=True)}):
+                    self._open.set_upstream(before)
 
     def _order(self) -> list[tuple[str, str]]:
         """Return pairs of services of which one is stopped before the other, and started after it."""
@@ -249,3 +300,29 @@ class MaintenanceWindow(TaskGroup):
             start.as_teardown(setups=[self._open, self._stops[service]], on_failure_fail_dagrun=True)
         for task in (self._close, self._verdict):
             task.as_teardown(setups=self._open, on_failure_fail_dagrun=True)
+
+    def _add_outcome(self) -> None:
+        """Keep the run red where the verdict is not its last task any more."""
+        wired, self._is_wired = self._is_wired, False
+        self._outcome = Outcome(
+            task_id="outcome", terms=self._terms, task_group=self, dag=self.dag, **self._arguments()
+        )
+        self._is_wired = wired
+        self._verdict.set_downstream(self._outcome)
+        self._outcome.as_teardown(setups=self._open, on_failure_fail_dagrun=True)
+
+
+def _given(**arguments: object) -> dict[str, Any]:
+    """Return those arguments that were given; for the others, the operators look into ``default_args``."""
+    return {name: value for name, value in arguments.items() if value is not None}
+
+
+def _may_outlast_what_follows(task: AnyOperator, work: Collection[str]) -> bool:
+    """
+    Tell whether a task of the work can still run when all of the work that follows it is over.
+
+    That can what nothing follows, and what leads to a task with several before it: when one of those fails, Airflow calls
+    that task failed too, and does not wait for the others.
+    """
+    after = [other for other in task.downstream_list if other.task_id in work]
+    return not after or any(len(other.upstream_task_ids) > 1 for other in after)

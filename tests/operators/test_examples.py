@@ -76,10 +76,13 @@ def test_the_rolling_configuration(manager: Simulator, run: Run) -> None:
     assert manager.cluster.service("HBase").configuration == {"hbase.regionserver.handler.count": "200"}
 
 
-def test_the_rolling_configuration_ends_at_the_first_failure(manager: Simulator, run: Run) -> None:
-    manager.faults.set("save", Nonsense("html"))
+def test_the_rolling_configuration_ends_at_the_first_failure(manager: Simulator) -> None:
+    manager.cluster.fail_next("HBase", "start", times=9)
+    dag = load_dags(EXAMPLES / "example_mrs_rolling_configuration.py")["example_mrs_rolling_configuration"]
+    for task in dag.tasks:
+        task.retries = 0
 
-    assert run("example_mrs_rolling_configuration").state == "failed"
+    assert dag.test().state == "failed"
     assert manager.cluster.service("Kafka").configuration == {}
 
 

@@ -8,14 +8,23 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, BaseOperator, TaskDeferred, TaskGroup, task, task_group
+from airflow.providers.common.compat.sdk import (
+    DAG,
+    BaseOperator,
+    SkipMixin,
+    TaskDeferred,
+    TaskGroup,
+    task,
+    task_group,
+)
 
 from airflow_mrs.maintenance import maintenance_window
 from airflow_mrs.maintenance.admission import Admission
 from airflow_mrs.triggers.cluster import MRSClusterHealthTrigger
+from tests.operators.conftest import AIRFLOW_3
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture
@@ -122,6 +131,73 @@ def test_what_stands_around_it_waits_for_all_of_it(dag: DAG) -> None:
     assert {one for one, other in found if other == "after"} == {"verdict"}
 
 
+def test_the_outcome_stands_beside_what_follows(dag: DAG) -> None:
+    with maintenance_window(["HBase"]) as window:
+        Work(task_id="work")
+    Work(task_id="before") >> window
+    assert "maintenance.outcome" not in dag.task_ids
+
+    with TaskGroup("afterwards"):
+        Work(task_id="one") << window
+        window >> Work(task_id="two")
+
+    outcome: Any = dag.get_task("maintenance.outcome")
+    assert outcome.upstream_task_ids == {"maintenance.open", "maintenance.verdict"}
+    assert not outcome.downstream_task_ids
+    assert (outcome.is_teardown, outcome.on_failure_fail_dagrun) == (True, True)
+
+
+def test_no_start_comes_while_any_work_may_run(dag: DAG) -> None:
+    with maintenance_window(["HBase"]):
+        quick, slow, slower = (Work(task_id=name) for name in ("quick", "slow", "slower"))
+        last = Work(task_id="last")
+        [quick, slow >> slower] >> last
+
+    assert {one for one, other in edges(dag) if other == "start_HBase"} == {
+        *("open", "stop_HBase", "quick", "slower", "last")
+    }
+
+
+class Branch(Work, SkipMixin):
+    """May skip what comes right after it."""
+
+
+def test_a_branch_does_not_reach_a_start(dag: DAG) -> None:
+    with maintenance_window(["HBase"]):
+        Branch(task_id="alone")
+        with TaskGroup("inner"):
+            Branch.partial(task_id="mapped").expand(value=["a", "b"])
+
+    found = edges(dag)
+    assert {("alone", "after_alone"), ("after_alone", "start_HBase")} < found
+    assert {("mapped", "after_inner_mapped"), ("after_inner_mapped", "start_HBase")} < found
+    assert {one for one, other in found if other == "start_HBase"} & {"alone", "mapped"} == set()
+    joint: Any = dag.get_task("maintenance.after_alone")
+    assert str(getattr(joint.trigger_rule, "value", joint.trigger_rule)) == "all_done"
+
+
+def test_it_opens_only_after_what_its_work_waits_for(dag: DAG) -> None:
+    extract, check, late = (Work(task_id=name) for name in ("extract", "check", "late"))
+    with maintenance_window(["HBase"]):
+        load, more, whatever = (
+            Work(task_id="load"),
+            Work(task_id="more"),
+            Work(task_id="w", trigger_rule="all_done"),
+        )
+        extract >> load >> late >> more
+        check >> whatever << load
+
+    assert dag.get_task("maintenance.open").upstream_task_ids == {"extract"}
+
+
+def test_nothing_can_be_added_after_its_block(dag: DAG) -> None:
+    with maintenance_window(["HBase"]) as window:
+        pass
+
+    with pytest.raises(ValueError, match=r"maintenance.late can't become a part.*'maintenance'.*has ended"):
+        Work(task_id="late", task_group=window)
+
+
 def test_every_start_is_a_teardown_of_the_opening(dag: DAG) -> None:
     with maintenance_window(["Hive", "HBase"]):
         Work(task_id="work")
@@ -146,6 +222,12 @@ def test_defaults_of_the_dag_do_not_keep_a_start_from_coming() -> None:
         "mode": "poke",
         "deferrable": True,
         "timeout": 5,
+        "do_xcom_push": False,
+        "multiple_outputs": True,
+        "never_fail": True,
+        "silent_fail": True,
+        "pre_execute": print,
+        "post_execute": print,
     }
     with (
         DAG(
@@ -155,6 +237,7 @@ def test_defaults_of_the_dag_do_not_keep_a_start_from_coming() -> None:
     ):
         pass
 
+    one: Any
     for one in dag.tasks:
         assert one.execution_timeout is None
         assert not one.depends_on_past
@@ -164,10 +247,41 @@ def test_defaults_of_the_dag_do_not_keep_a_start_from_coming() -> None:
             "all_done_setup_success",
         }
         assert one.retries == 7
+        assert one.do_xcom_push
+        assert not one.multiple_outputs
+        assert one._pre_execute_hook is one._post_execute_hook is None
     start: Any = dag.get_task("maintenance.start_HBase")
     assert (start.deferrable, start.timeout) == (False, 3600.0)
     opening: Any = dag.get_task("maintenance.open")
     assert (opening.soft_fail, opening.mode) == (False, "reschedule")
+    assert not opening.never_fail
+    assert not opening.silent_fail
+
+
+@pytest.mark.parametrize("of_the_group", [False, True])
+def test_defaults_say_which_cluster_it_is(*, of_the_group: bool) -> None:
+    defaults = {"mrs_conn_id": "mrs_other", "cluster_id": 2, "poll_interval": 7, "deferrable": True}
+    arguments: dict[str, Any] = {"default_args": defaults}
+    with (
+        DAG(
+            "a_dag",
+            schedule=None,
+            start_date=datetime(2026, 1, 1, tzinfo=UTC),
+            **({} if of_the_group else arguments),
+        ) as dag,
+    ):
+        with maintenance_window(["HBase"], **(arguments if of_the_group else {})):
+            pass
+        with maintenance_window(["HBase"], group_id="here", mrs_conn_id="mrs_here", cluster_id=1):
+            pass
+
+    for label in ("open", "stop_HBase", "start_HBase", "close"):
+        one: Any = dag.get_task(f"maintenance.{label}")
+        assert (one.mrs_conn_id, one.cluster_id) == ("mrs_other", 2)
+        one = dag.get_task(f"here.{label}")
+        assert (one.mrs_conn_id, one.cluster_id) == ("mrs_here", 1)
+    start: Any = dag.get_task("maintenance.start_HBase")
+    assert (start.poll_interval, start.deferrable) == (7, True)
 
 
 def test_starts_are_tried_again_where_nobody_says_how_often(dag: DAG) -> None:
@@ -218,12 +332,49 @@ def test_work_that_is_cut_is_cut_in_the_triggerer_too() -> None:
     assert deferral.value.timeout <= timedelta(seconds=5)
 
 
-def test_work_that_begins_in_the_triggerer_is_refused(dag: DAG) -> None:
-    class Asynchronous(Work):
-        start_from_trigger = True
+class Asynchronous(Work):
+    """Work that begins in the triggerer."""
 
+    start_from_trigger = True
+
+
+class AsynchronousOnRequest(Work):
+    """The same, but not of the class."""
+
+    def __init__(self, *, start_from_trigger: bool, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.start_from_trigger = start_from_trigger
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        lambda: Asynchronous(task_id="work"),
+        lambda: Asynchronous.partial(task_id="work").expand(value=["a"]),
+        lambda: AsynchronousOnRequest(task_id="work", start_from_trigger=True),
+        lambda: AsynchronousOnRequest.partial(task_id="work", start_from_trigger=True).expand(value=["a"]),
+    ],
+    ids=["class", "mapped class", "argument", "mapped argument"],
+)
+def test_work_that_begins_in_the_triggerer_is_refused(dag: DAG, begin: Callable[[], object]) -> None:
     with pytest.raises(ValueError, match="start_from_trigger"), maintenance_window(["HBase"]):
-        Asynchronous(task_id="work")
+        begin()
+
+
+class OwnWay(Work):
+    """Does not call what Airflow 2 leaves to the base class."""
+
+    def pre_execute(self, context: Any) -> None: ...
+
+
+@pytest.mark.skipif(AIRFLOW_3, reason="Airflow 3 calls the hook by itself")
+@pytest.mark.parametrize("mapped", [False, True])
+def test_work_that_would_not_ask_is_refused(dag: DAG, *, mapped: bool) -> None:
+    def work() -> object:
+        return OwnWay.partial(task_id="work").expand(value=["a"]) if mapped else OwnWay(task_id="work")
+
+    with pytest.raises(ValueError, match="pre_execute of its own"), maintenance_window(["HBase"]):
+        work()
 
 
 @pytest.mark.parametrize("argument", ["depends_on_past", "wait_for_downstream"])
@@ -260,6 +411,7 @@ def test_a_dagrun_timeout_is_refused() -> None:
         {"ends": "half past two"},
         {"timezone": "Nowhere"},
         {"needs": {"HBase": ["Hive"], "Hive": ["HBase"]}},
+        {"prefix_group_id": False},
     ],
     ids=str,
 )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 GIVEN: dict[str, Any] = json.loads(os.environ.get("TEST_WINDOW", "{}"))
 WORK: str = GIVEN.pop("work", "end")
+AFTERWARDS: str = GIVEN.pop("afterwards", "")
 HOOKS: dict[str, Any] = GIVEN.pop("hooks", {})
 
 
@@ -29,6 +30,8 @@ def note(text: str) -> None:
         notes.write(text)
     if HOOKS["fail"]:
         raise RuntimeError("The hook failed.")
+    if HOOKS.get("dies_once") and Path(HOOKS["notes"]).read_text().count("close") == 1:
+        raise SystemExit(1)
 
 
 def open_hook(context: Context) -> None:
@@ -58,10 +61,20 @@ def work() -> None:
                 hook.wait_for_command(hook.start_service(service).id, poll_interval=0.1)
 
 
+@task.branch
+def nowhere() -> None:
+    """Skip whatever comes next."""
+
+
 @task
 def report(summary: WindowSummary) -> str:
     """Render what happened."""
     return to_markdown(summary)
+
+
+@task(trigger_rule=AFTERWARDS or "all_success")
+def afterwards() -> None:
+    """Come after the window, whatever became of it."""
 
 
 def arguments() -> dict[str, Any]:
@@ -77,7 +90,9 @@ def arguments() -> dict[str, Any]:
 
 with DAG("window", schedule=None, default_args={"retries": 0}):
     with maintenance_window(**arguments()) as window:
-        work()
+        nowhere() if WORK == "branch" else work()
     report(window.summary)
+    if AFTERWARDS:
+        window >> afterwards()
 
 guard = maintenance_guard_dag(schedule=None)
