@@ -24,7 +24,7 @@ autodoc_typehints_description_target = "documented"
 autodoc_default_options = {"members": True, "undoc-members": False}
 # Names that signatures mention and that have no page here.
 nitpick_ignore_regex = [
-    ("py:class", r"Client|Context|Durations|IfBusy|Refusal|Settings|XComArg|collections\.Counter"),
+    ("py:class", r"Client|Context|DAGNode|Durations|IfBusy|Refusal|Settings|XComArg|collections\.Counter"),
     ("py:class", r"(datetime\.)?timedelta|airflow\.sdk\..*"),
     ("py:class", r"airflow_mrs\.simulator\..*"),
 ]
