@@ -19,6 +19,7 @@ event                 its fields                                                
 `fail_next`           `service`, `action`, `at` (0.5), `times` (1), `code`, `text`        `simulator.cluster.`
 `pretend_next`        `service`, `action`, `times` (1)                                    `simulator.cluster.`
 `set_state`           `service`, `state`, `seconds` until a moving service gets there     `simulator.cluster.`
+`pass_time`           `seconds`                                                           `simulator.`
 ====================  ==================================================================  =====================
 
 `refuse` and `switchover` begin when their answer is out, and close the port of this interface too.
@@ -59,6 +60,7 @@ class Control:
             "fail_next": cluster.fail_next,
             "pretend_next": cluster.pretend_next,
             "set_state": cluster.set_state,
+            "pass_time": simulator.pass_time,
         }
         self._outages: dict[str, Callable[..., None]] = {
             "refuse": simulator.refuse,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from airflow_mrs.simulator.cas import Answer, Cas
 from airflow_mrs.simulator.certificates import Certificate, Certificates
+from airflow_mrs.simulator.clock import Clock
 from airflow_mrs.simulator.cluster import Cluster
 from airflow_mrs.simulator.control import Control
 from airflow_mrs.simulator.entrance import Entrance
@@ -73,7 +74,8 @@ class Simulator:
         self.user = user
         self.password = password or secrets.token_urlsafe(12)
         self.mode: Mode = mode
-        self.journal = Journal()
+        self.clock = Clock()
+        self.journal = Journal(self.clock)
         self.faults = Faults()
         self.cluster = Cluster(
             self.journal.record,
@@ -81,11 +83,17 @@ class Simulator:
             command_seconds=command_seconds,
             service_seconds=service_seconds,
             first_command_id=first_command_id,
+            clock=self.clock,
         )
         self.sso = SingleSignOn(
-            self.journal.record, user, self.password, idle_seconds=idle_seconds, lock_seconds=lock_seconds
+            self.journal.record,
+            user,
+            self.password,
+            idle_seconds=idle_seconds,
+            lock_seconds=lock_seconds,
+            clock=self.clock,
         )
-        self.sessions: IdleTable[str] = IdleTable("", idle_seconds)
+        self.sessions: IdleTable[str] = IdleTable("", idle_seconds, self.clock)
         self.host = _ANY_HOST.get(host, host)
         self._certificates = Certificates(self.host, certificate)
         self._ca_cert = ca_cert
@@ -149,6 +157,11 @@ class Simulator:
     def connection_json(self) -> str:
         """The Airflow connection on one line, as an environment variable takes it."""
         return json.dumps(self.connection)
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass at once for commands, sessions, tickets and lockouts; not for what goes wrong on the wire."""
+        self.clock.skip(seconds)
+        self.cluster.advance()
 
     def expire_sessions(self, tickets: bool = True) -> None:
         """End all sessions, with those of the single sign-on unless told otherwise."""

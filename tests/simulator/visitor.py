@@ -41,14 +41,14 @@ class Visitor:
         self.session.trust_env = False
 
     def get(self, path: str, **options: Any) -> requests.Response:
-        return self.session.get(self.web + path, timeout=10, **options)
+        return self.session.get(self.web + path, timeout=60, **options)
 
     def post(self, path: str, json: Any = None, **options: Any) -> requests.Response:
-        return self.session.post(self.web + path, json=json, allow_redirects=False, timeout=10, **options)
+        return self.session.post(self.web + path, json=json, allow_redirects=False, timeout=60, **options)
 
     def log_in(self, password: str | None = None, **fields: str) -> requests.Response:
         """Send the login form, and return what comes of it after all redirects."""
-        page = self.session.get(f"{self.cas}/cas/login", timeout=10)
+        page = self.session.get(f"{self.cas}/cas/login", timeout=60)
         return self.session.post(
             f"{self.cas}/cas/login",
             params={"service": f"{self.web}/web/cas_security_check.htm"},
@@ -59,7 +59,7 @@ class Visitor:
                 "submit": "Login",
                 **fields,
             },
-            timeout=10,
+            timeout=60,
         )
 
     def login_check(self) -> requests.Response:
