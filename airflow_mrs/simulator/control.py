@@ -15,6 +15,7 @@ event                 its fields                                                
 `expire_sessions`     `tickets`: those of the single sign-on too (true)                   `simulator.`
 `refuse`              `seconds`, `port`: `web`, `cas` or `both` (`both`)                  `simulator.`
 `switchover`          `seconds`, `forget_commands` (true)                                 `simulator.`
+`admit`               `port`: ends what `refuse` or `switchover` has begun                `simulator.`
 `forget_commands`                                                                         `simulator.cluster.`
 `fail_next`           `service`, `action`, `at` (0.5), `times` (1), `code`, `text`        `simulator.cluster.`
 `pretend_next`        `service`, `action`, `times` (1)                                    `simulator.cluster.`
@@ -22,7 +23,7 @@ event                 its fields                                                
 `pass_time`           `seconds`                                                           `simulator.`
 ====================  ==================================================================  =====================
 
-`refuse` and `switchover` begin when their answer is out, and close the port of this interface too.
+`refuse`, `switchover` and `admit` act when their answer is out. The port of this interface may be among those that close.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ class Control:
         self._outages: dict[str, Callable[..., None]] = {
             "refuse": simulator.refuse,
             "switchover": simulator.switchover,
+            "admit": simulator.admit,
         }
 
     def routes(self) -> list[Route]:

@@ -27,7 +27,8 @@ class Gate:
         self._on_connection = on_connection
         self._closed_until = 0.0
         self._outage: asyncio.Task[None] | None = None
-        self._ending = asyncio.Event()
+        self._ending = False
+        self._hurry = asyncio.Event()
         self._changing = asyncio.Lock()
 
     async def open(self) -> None:
@@ -43,16 +44,26 @@ class Gate:
                 self._listener.shut()
                 self._outage = loop.create_task(self._stay_closed())
 
+    async def admit(self) -> None:
+        """End an outage, if there is one."""
+        self._closed_until = 0.0
+        await self._end_outage()
+
     async def close(self) -> None:
         """Refuse connections for good."""
-        self._ending.set()
+        self._ending = True
+        await self._end_outage()
+        await self._listener.close()
+
+    async def _end_outage(self) -> None:
+        self._hurry.set()
         if self._outage is not None:
             await self._outage
-        await self._listener.close()
 
     async def _stay_closed(self) -> None:
         await self._listener.close()
-        while not self._ending.is_set():
+        while not self._ending:
+            self._hurry.clear()
             async with self._changing:
                 left = self._closed_until - asyncio.get_running_loop().time()
                 if left <= 0:
@@ -61,4 +72,4 @@ class Gate:
                     return
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left):
-                    await self._ending.wait()
+                    await self._hurry.wait()

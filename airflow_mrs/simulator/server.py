@@ -26,7 +26,7 @@ from airflow_mrs.simulator.sso import IDLE_SECONDS, LOCK_SECONDS, SingleSignOn
 from airflow_mrs.simulator.web import Web
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
     from pathlib import Path
     from types import TracebackType
 
@@ -172,16 +172,16 @@ class Simulator:
 
     def refuse(self, seconds: float, port: Port = "both") -> None:
         """Cut all connections, and refuse new ones for a while. When this returns, the ports are closed."""
-        if self._loop is None:
-            raise RuntimeError("the simulator does not run")
 
-        async def close() -> None:
-            for name, gate in self._gates.items():
-                if port in {name, "both"}:
-                    await gate.refuse(seconds)
-                    self.journal.record("port closed", port=name, seconds=seconds)
+        async def close(name: str, gate: Gate) -> None:
+            await gate.refuse(seconds)
+            self.journal.record("port closed", port=name, seconds=seconds)
 
-        asyncio.run_coroutine_threadsafe(close(), self._loop).result()
+        self._at_gates(port, close)
+
+    def admit(self, port: Port = "both") -> None:
+        """End an outage before its time. When this returns, the ports are open."""
+        self._at_gates(port, lambda _, gate: gate.admit())
 
     def switchover(self, seconds: float, *, forget_commands: bool = True) -> None:
         """Let the standby node take over: nothing answers for a while, and then nobody is known any more."""
@@ -234,6 +234,17 @@ class Simulator:
         if self._loop is not None and self._stopping is not None and self._thread is not None:
             self._loop.call_soon_threadsafe(self._stopping.set)
             self._thread.join()
+
+    def _at_gates(self, port: Port, act: Callable[[str, Gate], Coroutine[Any, Any, None]]) -> None:
+        if self._loop is None:
+            raise RuntimeError("the simulator does not run")
+
+        async def act_at_each() -> None:
+            for name, gate in self._gates.items():
+                if port in {name, "both"}:
+                    await act(name, gate)
+
+        asyncio.run_coroutine_threadsafe(act_at_each(), self._loop).result()
 
     async def _tick(self) -> None:
         """Let things be noted in the journal when they happen, not only when somebody looks."""

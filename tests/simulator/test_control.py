@@ -5,6 +5,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -146,6 +147,20 @@ def test_an_outage_is_answered_before_it_begins(visit: Visit, event: str) -> Non
     assert answer.json() == {"faults": []}
     journal = visitor.simulator.journal
     journal.wait_for(lambda: journal.count("port closed") == 2)
+
+
+def test_an_outage_of_the_other_port_is_ended(visit: Visit) -> None:
+    visitor = visit()
+    visitor.simulator.refuse(600, "cas")
+    visitor.post(FAULTS, {"kind": "admit"})
+    visitor.simulator.journal.wait_for(lambda: can_log_in(visitor))
+
+
+def can_log_in(visitor: Visitor) -> bool:
+    try:
+        return "Log In Successful" in visitor.log_in().text
+    except requests.ConnectionError:
+        return False
 
 
 def test_the_command_line_tells_about_faults() -> None:
