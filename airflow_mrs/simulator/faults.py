@@ -10,6 +10,8 @@ request, the one that was set first strikes. The control interface under `/simul
 ==================================  ==========================================================================
 `cut`                               the connection is closed without an answer
 `stall`, `seconds`                  no answer for so long; then the request is served, if the client is still there
+`hold`                              no answer until the faults are cleared; then the request is served, also if the
+                                    client has left
 `truncate`                          half of the answer, then the connection is closed
 `status`, `code`                    an HTML page with this HTTP status; `retry_after` (seconds or a date)
 `nonsense`, `body`                  HTTP 200 with `html`, `not_utf8` or `broken_json`
@@ -24,18 +26,20 @@ request, the one that was set first strikes. The control interface under `/simul
                                     single sign-on goes on
 ==================================  ==========================================================================
 
-`cut`, `stall`, `status`, `nonsense`, `flood` and `redirect` come before Manager acts on the request; with `after` true it
-acts first, and its answer is lost (late for a `stall`). The others act. A command that Manager does not know is `status`
+`cut`, `stall`, `hold`, `status`, `nonsense`, `flood` and `redirect` come before Manager acts on the request; with `after`
+true it acts first, and its answer is lost (late for a `stall` or a `hold`). The others act. A command that Manager does not know is `status`
 404 on `progress`, or the event `forget_commands`: see `control.py` for what happens at once.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping  # noqa: TC003 - the control interface reads the types of fields
-from dataclasses import dataclass, field
+from concurrent.futures import Future
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from starlette.responses import HTMLResponse, Response, StreamingResponse
@@ -71,6 +75,17 @@ class Fault(ABC):
         await exchange.read()
         await self._happen(exchange)
 
+    def as_json(self) -> dict[str, Any]:
+        """Return what can be set of it."""
+        return {
+            each.name: getattr(self, each.name)
+            for each in fields(self)  # type: ignore[arg-type] # each fault is a dataclass
+            if each.init
+        }
+
+    def release(self) -> None:  # noqa: B027 - most faults hold nothing
+        """Let go of the requests that it holds."""
+
     @abstractmethod
     async def _happen(self, exchange: Exchange) -> None: ...
 
@@ -100,6 +115,26 @@ class Stall(Fault):
         answer = await exchange.act() if self.after else None
         if await exchange.patience(self.seconds):
             await exchange.answer(answer or await exchange.act())
+
+
+@dataclass(frozen=True)
+class Hold(Fault):
+    """No answer until it is released; then the request is served, also if the client has left."""
+
+    kind = "hold"
+    after: bool = False
+    _released: Future[None] = field(default_factory=Future, init=False, repr=False, compare=False)
+
+    async def _happen(self, exchange: Exchange) -> None:
+        answer = await exchange.act() if self.after else None
+        # One request that ends otherwise, as in an outage, is not to end the wait of the others.
+        await asyncio.shield(asyncio.wrap_future(self._released))
+        await exchange.answer(answer or await exchange.act())
+
+    def release(self) -> None:
+        """Serve the requests that it holds, and those to come."""
+        if not self._released.done():
+            self._released.set_result(None)
 
 
 @dataclass(frozen=True)
@@ -273,6 +308,7 @@ KINDS: Mapping[str, type[Fault]] = {
     for kind in (
         Cut,
         Stall,
+        Hold,
         Truncate,
         Status,
         Nonsense,

@@ -110,15 +110,16 @@ class Journal:
         """Return the changes of state, of one service or of all: particulars `service`, `was` and `state`."""
         return self.entries("state") if service is None else self.entries("state", service=service)
 
-    def wait_for(self, condition: Callable[[], bool], timeout: float = 10.0) -> None:
+    def wait_for(self, condition: Callable[[], bool], timeout: float = 60.0) -> None:
         """Block until `condition()` is true; raise TimeoutError if it never is."""
         deadline = time.monotonic() + timeout
+        over = False
         while not condition():
-            left = deadline - time.monotonic()
-            if left <= 0:
+            if over:
                 raise TimeoutError(f"nothing came of it in {timeout} s")
             with self._news:
-                self._news.wait(min(left, 0.05))
+                self._news.wait(0.05)
+            over = time.monotonic() >= deadline  # one more look: the whole process may have stood still
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as one JSON object."""

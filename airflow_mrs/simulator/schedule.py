@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_mrs.simulator.calls import CONTROL, NAMES
@@ -60,8 +60,10 @@ class Faults:
             self._planned.append(_Planned(fault, call, times, until, chance))
 
     def clear(self) -> None:
-        """Let nothing go wrong any longer."""
+        """Let nothing go wrong any longer, and go on with what was held."""
         with self._lock:
+            for planned in self._planned:
+                planned.fault.release()
             self._planned.clear()
 
     def take(self, call: str, path: str) -> Fault | None:
@@ -85,12 +87,11 @@ class Faults:
                     "times": planned.times,
                     "for_seconds": None if planned.until is None else planned.until - now,
                     "chance": planned.chance,
-                    **asdict(planned.fault),  # type: ignore[call-overload] # each fault is a dataclass
+                    **planned.fault.as_json(),
                 }
                 for planned in self._current()
             ]
 
     def _current(self) -> list[_Planned]:
         now = self._clock()
-        self._planned = [planned for planned in self._planned if not planned.over(now)]
-        return self._planned
+        return [planned for planned in self._planned if not planned.over(now)]

@@ -22,6 +22,7 @@ FAULTS = "/simulator/faults"
     [
         {"kind": "cut", "after": True},
         {"kind": "stall", "seconds": 2},
+        {"kind": "hold", "after": True},
         {"kind": "truncate"},
         {"kind": "status", "code": 429, "retry_after": 3},
         {"kind": "status", "code": 429, "retry_after": "Wed, 21 Oct 2015 07:28:00 GMT"},

@@ -6,6 +6,7 @@ import contextlib
 import json
 import socket
 import ssl
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -13,12 +14,14 @@ import pytest
 import requests
 
 from airflow_mrs.simulator import Simulator
+from airflow_mrs.simulator.exchange import Exchange
 from airflow_mrs.simulator.faults import (
     Cut,
     Drip,
     Expire,
     Fault,
     Flood,
+    Hold,
     LoginPage,
     Nonsense,
     PageName,
@@ -82,28 +85,82 @@ def test_a_cut_sends_not_one_byte(visit: Visit) -> None:
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_a_stall_ends(visit: Visit, after: bool) -> None:
+def test_a_stall_ends(visit: Visit, after: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     visitor = visit().enter()
     visitor.simulator.faults.set("stop", Stall(0.3, after=after), times=1)
-    begun = time.time()
+    stalls: list[tuple[bool, bool]] = []
+    patience = Exchange.patience
+
+    async def watched(exchange: Exchange, seconds: float) -> bool:
+        before = accepted(visitor) == 1
+        stalls.append((before, await patience(exchange, seconds)))
+        return stalls[-1][1]
+
+    monkeypatch.setattr(Exchange, "patience", watched)
+    begun = time.monotonic()
     assert visitor.move("stop", "HBase").json()["id"] == 1
-    assert time.time() - begun >= 0.3
-    (entry,) = visitor.simulator.journal.entries("post accepted")
-    assert (entry.at - begun < 0.3) == after
+    assert time.monotonic() - begun >= 0.3
+    assert stalls == [(after, True)]
+    assert accepted(visitor) == 1
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_who_leaves_during_a_stall_may_have_been_served_or_not(visit: Visit, after: bool) -> None:
+def test_who_leaves_during_a_stall_may_have_been_served_or_not(
+    visit: Visit, after: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     visitor = visit().enter()
     journal = visitor.simulator.journal
-    visitor.simulator.faults.set("stop", Stall(0.5, after=after), times=1)
-    begun = time.monotonic()
+    visitor.simulator.faults.set("stop", Stall(600, after=after), times=1)
+    over = threading.Event()
+    serve = Stall.serve
+
+    async def watched(stall: Stall, exchange: Exchange) -> None:
+        await serve(stall, exchange)
+        over.set()
+
+    monkeypatch.setattr(Stall, "serve", watched)
     with dialled(visitor) as connection:
         ask(visitor, connection, "POST", STOP, b"{}")
         journal.wait_for(lambda: journal.count("fault", kind="stall") == 1)
         journal.wait_for(lambda: accepted(visitor) == after)
-    journal.wait_for(lambda: time.monotonic() > begun + 0.6)
+    journal.wait_for(over.is_set)
     assert accepted(visitor) == after
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_a_request_is_held_until_it_is_released(visit: Visit, after: bool) -> None:
+    visitor = visit().enter()
+    journal = visitor.simulator.journal
+    hold = Hold(after=after)
+    visitor.simulator.faults.set("stop", hold, times=1)
+    with dialled(visitor) as connection:
+        ask(visitor, connection, "POST", STOP, b"{}")
+        journal.wait_for(lambda: journal.count("fault", kind="hold") == 1)
+        journal.wait_for(lambda: accepted(visitor) == after)
+        connection.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            connection.recv(1)
+        assert accepted(visitor) == after
+        connection.settimeout(60)
+        hold.release()
+        assert connection.recv(15) == b"HTTP/1.1 200 OK"
+    assert accepted(visitor) == 1
+
+
+def test_a_request_that_is_held_outlives_its_sender(visit: Visit) -> None:
+    visitor = visit().enter()
+    journal = visitor.simulator.journal
+    visitor.simulator.faults.set("stop", Hold(), times=1)
+    with dialled(visitor) as connection:
+        ask(visitor, connection, "POST", STOP, b"{}")
+        journal.wait_for(lambda: journal.count("fault") == 1)
+    visitor.session.close()
+    server = visitor.simulator._web_listener._server
+    assert server is not None
+    journal.wait_for(lambda: not server.server_state.connections)
+    assert accepted(visitor) == 0
+    visitor.simulator.faults.clear()
+    journal.wait_for(lambda: accepted(visitor) == 1)
 
 
 def test_a_truncated_answer(visit: Visit) -> None:
