@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import pytest
 
+from airflow_mrs.manager import aio, client
 from airflow_mrs.manager.aio import AsyncClient
 from airflow_mrs.manager.client import Client
 from airflow_mrs.manager.session import forget_refusals
@@ -81,7 +82,7 @@ def settings_of(simulator: Simulator, **changes: Any) -> Settings:
             "port": connection["port"],
             "login": connection.get("login"),
             "password": connection.get("password"),
-            "timeout": 5.0,
+            "timeout": 60.0,
             **extra,
             **changes,
         }
@@ -92,6 +93,12 @@ def settings_of(simulator: Simulator, **changes: Any) -> Settings:
 def _no_refusals() -> Iterator[None]:
     yield
     forget_refusals()
+
+
+@pytest.fixture(autouse=True)
+def _patient_logout(monkeypatch: pytest.MonkeyPatch) -> None:
+    for driver in (aio, client):
+        monkeypatch.setattr(driver, "_LOGOUT_TIMEOUT", 60.0)
 
 
 @pytest.fixture(params=[Blocking, Asynchronous], ids=["requests", "aiohttp"])

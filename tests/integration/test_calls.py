@@ -30,7 +30,7 @@ WAYS_IN = {
 }
 
 
-def contact(seconds: float = 20.0) -> Contact:
+def contact(seconds: float = 100.0) -> Contact:
     now = time.time()
     return Contact("the test", 0.1, now + seconds, now)
 
@@ -89,7 +89,7 @@ def test_an_unknown_service_is_refused(simulate: Simulate, connect: Connect) -> 
 
 
 def test_a_second_command_while_one_runs_is_refused(simulate: Simulate, connect: Connect) -> None:
-    simulator = simulate(command_seconds=30)
+    simulator = simulate(command_seconds=600)
     manager = connect(simulator)
     manager.call(protocol.stop_service("HBase"))
 

@@ -11,12 +11,13 @@ import pytest
 from airflow_mrs.manager import protocol
 from airflow_mrs.manager.client import Client
 from airflow_mrs.manager.errors import CertificateRefused, LoginRefused, MRSError, Unreachable
-from airflow_mrs.simulator import Simulator, pages
+from airflow_mrs.simulator import pages
 from tests.integration.conftest import settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from airflow_mrs.simulator import Simulator
     from tests.integration.conftest import Driver
 
     Simulate = Callable[..., Simulator]
@@ -109,9 +110,9 @@ def test_the_environment_has_no_say_in_what_is_trusted(
     assert connect(simulator).call(protocol.list_clusters())
 
 
-def test_nobody_listens(connect: Connect) -> None:
-    with Simulator() as simulator:
-        pass
+def test_nobody_listens(simulate: Simulate, connect: Connect) -> None:
+    simulator = simulate()
+    simulator.refuse(600)
 
     with pytest.raises(Unreachable):
         connect(simulator).call(protocol.list_clusters())

@@ -20,7 +20,7 @@ from airflow_mrs.manager.change import Action, ServiceChange
 from airflow_mrs.manager.errors import LoginRefused, MRSError, Unreachable
 from airflow_mrs.manager.model import Command, CommandState
 from airflow_mrs.manager.waiting import Contact, wait_for_change, wait_for_command
-from airflow_mrs.simulator.faults import Stall
+from airflow_mrs.simulator.faults import Hold, Stall, Truncate
 from airflow_mrs.triggers.command import MRSCommandTrigger
 from tests.integration.conftest import log, settings_of
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     Simulate = Callable[..., Simulator]
 
 POLL_INTERVAL = 0.2
+LONG = 600.0
 SERVICES = ["HBase", "Kafka", "Storm", "Hue", "Oozie", "Loader", "Flink", "Hive", "Yarn", "HDFS"]
 
 waiter: ContextVar[str] = ContextVar("waiter")
@@ -41,7 +42,7 @@ waiter: ContextVar[str] = ContextVar("waiter")
 
 def contact(name: str = "the test") -> Contact:
     now = time.time()
-    return Contact(name, POLL_INTERVAL, now + 20, now)
+    return Contact(name, POLL_INTERVAL, now + 100, now)
 
 
 async def wait(settings: Settings, command_id: int, logger: Logger = log) -> Command:
@@ -57,7 +58,7 @@ async def wait_until_down(settings: Settings, service: str) -> None:
 
 
 async def become_true(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - of another thread
             await asyncio.sleep(0.02)
 
@@ -72,56 +73,64 @@ def connections(simulator: Simulator) -> int:
 
 
 @pytest.fixture
-def linger(monkeypatch: pytest.MonkeyPatch) -> float:
-    """How long a client outlives those who used it: here, not long."""
+def linger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no client outlive for long those who used it."""
     monkeypatch.setattr(aio, "_LINGER", 0.2)
-    return 0.2
 
 
 # ---- sharing
 
 
-async def test_many_waits_share_one_login_and_few_connections(simulate: Simulate, linger: float) -> None:
-    simulator = simulate(command_seconds=1.0)
+async def test_many_waits_share_one_login_and_few_connections(simulate: Simulate, linger: None) -> None:
+    simulator = simulate(command_seconds=LONG)
     settings = settings_of(simulator)
     for service in SERVICES:
-        simulator.cluster.set_state(service, "stopping", seconds=1.0)
+        simulator.cluster.set_state(service, "stopping", seconds=LONG)
     command = simulator.cluster.stop("Spark2x")
 
     async with asyncio.TaskGroup() as group:
         for number in range(100):
             group.create_task(wait_until_down(settings, SERVICES[number % len(SERVICES)]))
             group.create_task(wait(settings, command.id))
+        await become_true(lambda: simulator.journal.requests["service"] >= 2 * len(SERVICES))
+        await become_true(lambda: simulator.journal.polls >= 2)
+        simulator.pass_time(LONG)
 
     assert simulator.journal.logins_attempted == 1
     assert simulator.journal.connections["web"] <= 8
     assert simulator.journal.connections["cas"] <= 2
 
 
-async def test_waits_for_the_same_command_share_polls(simulate: Simulate, linger: float) -> None:
-    simulator = simulate(command_seconds=1.0)
+async def test_waits_for_the_same_command_share_polls(simulate: Simulate, linger: None) -> None:
+    simulator = simulate(command_seconds=LONG)
     settings = settings_of(simulator)
     command = simulator.cluster.stop("HBase")
 
     begun = time.monotonic()
-    over = await asyncio.gather(*(wait(settings, command.id) for _ in range(50)))
+    waits = [asyncio.create_task(wait(settings, command.id)) for _ in range(50)]
+    await become_true(lambda: simulator.journal.polls > 2)
+    simulator.pass_time(LONG)
+    over = await asyncio.gather(*waits)
     elapsed = time.monotonic() - begun
 
     assert {each.state for each in over} == {CommandState.COMPLETE}
-    assert 2 < simulator.journal.polls <= elapsed / (POLL_INTERVAL / 2) + 2
+    assert simulator.journal.polls <= elapsed / (POLL_INTERVAL / 2) + 2
 
 
-async def test_a_waiter_that_leaves_does_not_disturb_the_others(simulate: Simulate, linger: float) -> None:
+async def test_a_waiter_that_leaves_does_not_disturb_the_others(simulate: Simulate, linger: None) -> None:
     simulator = simulate()
     settings = settings_of(simulator)
     command = simulator.cluster.stop("HBase")
-    simulator.faults.set("progress", Stall(0.5), times=1)
+    hold = Hold()
+    simulator.faults.set("progress", hold, times=1)
 
     first = asyncio.create_task(wait(settings, command.id))
     await become_true(lambda: simulator.journal.polls == 1)
     others = [asyncio.create_task(wait(settings, command.id)) for _ in range(5)]
     await asyncio.sleep(0)
     first.cancel()
+    await become_true(lambda: simulator.cluster.running is None)
+    hold.release()
 
     assert {over.state for over in await asyncio.gather(*others)} == {CommandState.COMPLETE}
     assert first.cancelled()
@@ -129,18 +138,21 @@ async def test_a_waiter_that_leaves_does_not_disturb_the_others(simulate: Simula
 
 
 async def test_a_waiter_that_leaves_during_the_login_does_not_disturb_it(
-    simulate: Simulate, linger: float
+    simulate: Simulate, linger: None
 ) -> None:
     simulator = simulate()
     settings = settings_of(simulator)
     command = simulator.cluster.stop("HBase")
-    simulator.faults.set("login", Stall(0.5), times=1)
+    hold = Hold()
+    simulator.faults.set("login", hold, times=1)
 
     first = asyncio.create_task(wait_until_down(settings, "HBase"))
     await become_true(lambda: simulator.journal.requests["login"] == 1)
     other = asyncio.create_task(wait(settings, command.id))
     await asyncio.sleep(0)
     first.cancel()
+    await asyncio.wait([first])
+    hold.release()
 
     assert (await other).state is CommandState.COMPLETE
     assert simulator.journal.logins_attempted == 1
@@ -157,9 +169,9 @@ class Lines:
 
 
 async def test_what_a_shared_poll_has_to_tell_goes_to_the_log_of_each(
-    simulate: Simulate, linger: float
+    simulate: Simulate, linger: None
 ) -> None:
-    simulator = simulate(command_seconds=0.8)
+    simulator = simulate(command_seconds=LONG)
     settings = settings_of(simulator)
     command = simulator.cluster.stop("HBase")
     logs = {f"waiter {number}": Lines() for number in range(5)}
@@ -168,31 +180,38 @@ async def test_what_a_shared_poll_has_to_tell_goes_to_the_log_of_each(
         waiter.set(name)
         await wait(settings, command.id, logs[name])
 
-    await asyncio.gather(*(wait_as(name) for name in logs))
+    waits = [asyncio.create_task(wait_as(name)) for name in logs]
+    await become_true(lambda: all(lines.written_by for lines in logs.values()))
+    simulator.pass_time(LONG / 10)  # of a wait, only what changes is logged
+    await become_true(lambda: all(len(lines.written_by) >= 2 for lines in logs.values()))
+    simulator.pass_time(LONG)
+    await asyncio.gather(*waits)
 
     for name, lines in logs.items():
-        assert len(lines.written_by) >= 2
         assert set(lines.written_by) == {name}
 
 
-async def test_a_session_that_many_lose_is_renewed_once(simulate: Simulate, linger: float) -> None:
+async def test_a_session_that_many_lose_is_renewed_once(simulate: Simulate, linger: None) -> None:
     simulator = simulate()
     settings = settings_of(simulator)
     for service in SERVICES:
-        simulator.cluster.set_state(service, "stopping", seconds=1.5)
+        simulator.cluster.set_state(service, "stopping", seconds=LONG)
     waits = [asyncio.create_task(wait_until_down(settings, service)) for service in SERVICES]
     await become_true(lambda: simulator.journal.requests["service"] >= 2 * len(SERVICES))
 
     simulator.expire_sessions()
+    lost = simulator.journal.requests["service"]
+    await become_true(lambda: simulator.journal.requests["service"] >= lost + 3 * len(SERVICES))
+    simulator.pass_time(LONG)
     await asyncio.gather(*waits)
 
     assert simulator.journal.logins_attempted == 2
 
 
-async def test_those_who_wait_for_a_login_share_its_failure(simulate: Simulate, linger: float) -> None:
+async def test_those_who_wait_for_a_login_share_its_failure(simulate: Simulate, linger: None) -> None:
     simulator = simulate()
-    simulator.faults.set("login_page", Stall(20))
-    settings = settings_of(simulator, timeout=1.0)
+    simulator.faults.set("login_page", Truncate())
+    settings = settings_of(simulator)
 
     async with aio.shared_client(settings) as client:
         calls = [client.read(protocol.get_service(service), max_age=0.0) for service in SERVICES]
@@ -202,7 +221,7 @@ async def test_those_who_wait_for_a_login_share_its_failure(simulate: Simulate, 
     assert simulator.journal.requests["login_page"] == 1
 
 
-async def test_a_wrong_password_is_tried_by_one_of_many(simulate: Simulate, linger: float) -> None:
+async def test_a_wrong_password_is_tried_by_one_of_many(simulate: Simulate, linger: None) -> None:
     simulator = simulate()
     settings = settings_of(simulator, password="not this one")
 
@@ -213,14 +232,17 @@ async def test_a_wrong_password_is_tried_by_one_of_many(simulate: Simulate, ling
     assert simulator.journal.logins_attempted == 1
 
 
-async def test_whoever_comes_back_in_time_finds_the_session(simulate: Simulate, linger: float) -> None:
+async def test_whoever_comes_back_in_time_finds_the_session(
+    simulate: Simulate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aio, "_LINGER", 100.0)
     simulator = simulate()
     settings = settings_of(simulator)
     command = simulator.cluster.stop("HBase")
 
     for _ in range(5):
         await wait(settings, command.id)
-        await asyncio.sleep(linger / 4)
+        await asyncio.sleep(0.05)
 
     assert simulator.journal.logins_attempted == 1
     assert simulator.journal.count("logout") == 0
@@ -235,7 +257,7 @@ async def stay(settings: Settings, simulator: Simulator) -> None:
 
 
 async def leave_between_polls(settings: Settings, simulator: Simulator) -> None:
-    simulator.cluster.set_state("HBase", "stopping", seconds=60)
+    simulator.cluster.set_state("HBase", "stopping", seconds=LONG)
     task = asyncio.create_task(wait_until_down(settings, "HBase"))
     await become_true(lambda: simulator.journal.requests["service"] >= 2)
     task.cancel()
@@ -243,7 +265,7 @@ async def leave_between_polls(settings: Settings, simulator: Simulator) -> None:
 
 
 async def leave_during_a_poll(settings: Settings, simulator: Simulator) -> None:
-    simulator.faults.set("progress", Stall(20))
+    simulator.faults.set("progress", Stall(LONG))
     task = asyncio.create_task(wait(settings, 1))
     await become_true(lambda: simulator.journal.polls == 1)
     task.cancel()
@@ -257,11 +279,11 @@ async def be_thrown_out_by_an_error(settings: Settings, simulator: Simulator) ->
 
 
 async def leave_as_a_trigger(settings: Settings, simulator: Simulator) -> None:
-    simulator.cluster.set_state("HBase", "stopping", seconds=60)
+    simulator.cluster.set_state("HBase", "stopping", seconds=LONG)
     trigger = MRSCommandTrigger(
         "mrs_default",
         None,
-        time.time() + 20,
+        time.time() + 100,
         action="stop",
         service_name="HBase",
         poll_interval=POLL_INTERVAL,
@@ -296,7 +318,7 @@ def simulator(simulate: Simulate, monkeypatch: pytest.MonkeyPatch) -> Simulator:
 @pytest.mark.parametrize("leave", WAYS_OUT)
 async def test_after_the_last_one_nothing_stays_behind(
     simulator: Simulator,
-    linger: float,
+    linger: None,
     leave: Callable[[Settings, Simulator], Coroutine[object, object, None]],
 ) -> None:
     before = asyncio.all_tasks()
@@ -342,7 +364,7 @@ def test_a_loop_that_ends_takes_everything_along(
 def test_a_loop_that_ends_under_a_wait_takes_everything_along(
     simulator: Simulator, complaints: Callable[[], list[str]]
 ) -> None:
-    simulator.cluster.set_state("HBase", "stopping", seconds=60)
+    simulator.cluster.set_state("HBase", "stopping", seconds=LONG)
     settings = settings_of(simulator)
 
     async def end_under_waits() -> None:
