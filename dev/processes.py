@@ -32,10 +32,16 @@ def wait_until(
     return value
 
 
+_placeholders: list[socket.socket] = []
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    """Take a port that a child of this process may listen on; nobody else is given it until this process ends."""
+    placeholder = socket.socket()
+    placeholder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: both may bind it
+    placeholder.bind(("127.0.0.1", 0))
+    _placeholders.append(placeholder)
+    port: int = placeholder.getsockname()[1]
     return port
 
 

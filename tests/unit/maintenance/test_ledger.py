@@ -37,17 +37,42 @@ class Variables:
         self.rows[key] = value
 
 
+class Time:
+    """Stands in for the module: nothing takes any time but sleep, and that only here."""
+
+    def __init__(self) -> None:
+        self._now = 1e9
+
+    def time(self) -> float:
+        return self._now
+
+    monotonic = time
+
+    def sleep(self, seconds: float) -> None:
+        self._now += seconds
+
+
 @pytest.fixture
 def variables(monkeypatch: pytest.MonkeyPatch) -> Variables:
     variables = Variables()
     monkeypatch.setattr(module, "Variable", variables)
-    monkeypatch.setattr(module, "SETTLING_SECONDS", SETTLING)
     return variables
 
 
 @pytest.fixture
-def ledger(variables: Variables) -> Ledger:
+def clock(monkeypatch: pytest.MonkeyPatch) -> Time:
+    clock = Time()
+    monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+def open_ledger() -> Ledger:
     return Ledger.of(Settings("mrs_default", "10.0.0.5", auth="none"), 1)
+
+
+@pytest.fixture
+def ledger(variables: Variables, clock: Time) -> Ledger:
+    return open_ledger()
 
 
 def record(run_id: str = "one", *before: str) -> Record:
@@ -91,17 +116,27 @@ def test_one_that_came_to_life_again_is_not_taken_over(ledger: Ledger) -> None:
     assert ledger.claim(record("two"), dead) == ledger.read()
 
 
-def test_a_lock_that_somebody_died_with_lapses(ledger: Ledger, variables: Variables) -> None:
-    variables.rows[f"{ledger.name}_lock"] = f'{{"by": "somebody", "until": {time.time() + 60}}}'
+def test_a_lock_that_somebody_died_with_lapses(ledger: Ledger, variables: Variables, clock: Time) -> None:
+    variables.rows[f"{ledger.name}_lock"] = f'{{"by": "somebody", "until": {clock.time() + 60}}}'
     assert ledger.claim(record(), None) is None
 
-    variables.rows[f"{ledger.name}_lock"] = f'{{"by": "somebody", "until": {time.time() - 1}}}'
+    clock.sleep(60)
     assert ledger.claim(record(), None) == record()
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_of_many_at_once_one_at_most_has_it(ledger: Ledger, variables: Variables, seed: int) -> None:
-    dice = random.Random(seed)
+def test_of_many_at_once_one_at_most_has_it(variables: Variables, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SETTLING_SECONDS", SETTLING)
+
+    somebody_has_it = [compete(variables, seed) for seed in range(20)]
+
+    # Those who are too slow back off, which may be all of them, but hardly each time.
+    assert any(somebody_has_it)
+
+
+def compete(variables: Variables, seed: int) -> bool:
+    """Let six claim a cluster; tell whether one of them has got it."""
+    variables.rows.clear()
+    ledger, dice = open_ledger(), random.Random(seed)
     variables.delay = lambda: dice.choice([0.0, 0.0, SETTLING / 8, SETTLING / 4, SETTLING])
     claims: list[tuple[str, Record | None]] = []
 
@@ -120,6 +155,7 @@ def test_of_many_at_once_one_at_most_has_it(ledger: Ledger, variables: Variables
     assert len(winners) <= 1
     held = ledger.read()
     assert winners == (set() if held is None else {held.holder.run_id})
+    return bool(winners)
 
 
 def test_ledgers_are_told_apart_by_host_and_port_and_cluster() -> None:
