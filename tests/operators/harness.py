@@ -45,7 +45,11 @@ def die() -> None:
 
 
 def carry_out(
-    operator: BaseOperator, store: Store | None = None, *, clears: int = 0, while_deferred: Any = None
+    operator: BaseOperator,
+    store: Store | None = None,
+    *,
+    clears: int = 0,
+    while_deferred: Callable[[], object] = lambda: None,
 ) -> Any:
     """
     Run one try of an operator, with its deferrals if it defers, and return what it returns.
@@ -53,7 +57,7 @@ def carry_out(
     :param operator: the operator.
     :param store: what it keeps for the next try.
     :param clears: how often the task was cleared before.
-    :param while_deferred: called at the first deferral.
+    :param while_deferred: called at each deferral, before its trigger runs.
     """
     context: Any = {"ti": SimpleNamespace(max_tries=clears)}
     if store is not None:
@@ -63,10 +67,9 @@ def carry_out(
         try:
             return go_on()
         except TaskDeferred as deferral:
+            while_deferred()
             trigger: Any = deferral.trigger
             event = asyncio.run(first_event(trigger))
-            if while_deferred:
-                while_deferred = while_deferred()
             go_on = partial(operator.resume_execution, deferral.method_name, {"event": event}, context)
 
 

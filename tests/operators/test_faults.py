@@ -7,11 +7,13 @@ import itertools
 import socket
 import threading
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from airflow_mrs.manager import client
 from airflow_mrs.manager.errors import (
     CommandFailed,
     ContactLost,
@@ -27,6 +29,7 @@ from airflow_mrs.simulator.faults import (
     Drip,
     Expire,
     Flood,
+    Hold,
     LoginPage,
     Nonsense,
     Patch,
@@ -86,8 +89,25 @@ def _brisk(brisk: None) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _short_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airflow_mrs.connection.DEFAULT_TIMEOUT", 2.0)
+def _timeout(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for every answer, but not for long where none comes."""
+    fault = request.getfixturevalue("fault") if "fault" in request.fixturenames else None
+    be_patient(monkeypatch, 2.0 if isinstance(fault, Stall | Drip) else 60.0)
+
+
+def be_patient(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    monkeypatch.setattr("airflow_mrs.connection.DEFAULT_TIMEOUT", seconds)
+
+
+def at_each_pause(monkeypatch: pytest.MonkeyPatch, happen: Callable[[], object]) -> None:
+    """Let something happen whenever a worker is about to pause."""
+
+    def sleep(seconds: float) -> None:
+        happen()
+        time.sleep(seconds)
+
+    clock = SimpleNamespace(time=time.time, monotonic=time.monotonic, sleep=sleep)
+    monkeypatch.setattr(client, "time", clock)
 
 
 @pytest.fixture(params=[False, True], ids=["blocking", "deferrable"])
@@ -102,7 +122,7 @@ def stop(*, deferrable: bool = False, **arguments: Any) -> MRSStopServiceOperato
             "task_id": "stop",
             "service_name": "HBase",
             "poll_interval": 0.1,
-            "timeout": 30,
+            "timeout": 100,
             "deferrable": deferrable,
             **arguments,
         }
@@ -152,13 +172,28 @@ def test_a_request_lost_before_acceptance_is_sent_again(manager: Simulator, faul
     assert (stops(manager), state(manager)) == (1, "stopped")
 
 
-def test_a_request_that_comes_late_is_not_sent_twice(manager: Simulator) -> None:
+def test_a_request_that_comes_late_is_not_sent_twice(
+    manager: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The client gives up, Manager accepts all the same, a moment later."""
-    manager.faults.set("stop", Stall(2.5), times=1)
+    be_patient(monkeypatch, 2.0)
+    hold = Hold()
+    manager.faults.set("stop", hold, times=1)
+    accepted_before: list[int] = []
+
+    def accept() -> None:
+        if manager.journal.count("fault"):
+            accepted_before.append(stops(manager))
+            hold.release()
+            manager.journal.wait_for(lambda: stops(manager) == 1)
+
+    at_each_pause(monkeypatch, accept)
 
     carry_out(stop(), Store())
 
     assert (stops(manager), state(manager)) == (1, "stopped")
+    assert manager.journal.requests["stop"] == 1
+    assert accepted_before[0] == 0
 
 
 @pytest.mark.parametrize("fault", [Cut(after=True), Patch({"id": -1, "state": "IN_PROGRESS"})], ids=str)
@@ -183,17 +218,25 @@ def test_no_state_can_decide_about_a_lost_answer(manager: Simulator) -> None:
     assert stops(manager) == 0
 
 
-def test_connections_are_refused_for_a_moment(manager: Simulator) -> None:
+def test_connections_are_refused_for_a_moment(manager: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store()
-    store.on_set["submitting"] = lambda: manager.refuse(0.6, "both")
+    store.on_set["submitting"] = lambda: manager.refuse(600)
+    sent_before: list[int] = []
 
-    carry_out(stop(poll_interval=0.5), store)
+    def end_the_outage() -> None:
+        sent_before.append(manager.journal.requests["stop"])
+        manager.admit()
+
+    at_each_pause(monkeypatch, end_the_outage)
+
+    carry_out(stop(), store)
 
     assert (stops(manager), state(manager)) == (1, "stopped")
+    assert sent_before[0] == 0
 
 
 def test_nobody_is_there(manager: Simulator) -> None:
-    manager.refuse(60, "both")
+    manager.refuse(600)
 
     with pytest.raises(Unreachable, match="'mrs_default'"):
         carry_out(stop(), Store())
@@ -368,10 +411,10 @@ def test_cleared_while_the_command_runs(manage: Manage) -> None:
 @pytest.mark.parametrize("call", ["service", "stop", "progress"])
 @pytest.mark.parametrize("tickets", [True, False])
 def test_a_session_is_lost(manage: Manage, call: str, *, tickets: bool, deferrable: bool) -> None:
-    manager = manage(command_seconds=0.5)
+    manager = manage(command_seconds=600 if deferrable else 0.5)
     manager.faults.set(call, Expire(tickets), times=1)
 
-    carry_out(stop(deferrable=deferrable), Store())
+    carry_out(stop(deferrable=deferrable), Store(), while_deferred=lambda: manager.pass_time(600))
 
     assert (stops(manager), state(manager)) == (1, "stopped")
     # One for the worker, one for the trigger, and one for the loss.
@@ -448,7 +491,7 @@ def test_out_of_time(manage: Manage, *, deferrable: bool) -> None:
 
 def test_out_of_time_in_the_middle_of_an_outage(manage: Manage, *, deferrable: bool) -> None:
     manager, store = manage(command_seconds=60), Store()
-    store.on_set["submitted"] = lambda: manager.refuse(60, "both")
+    store.on_set["submitted"] = lambda: manager.refuse(600)
 
     with pytest.raises(ContactLost, match=r"'mrs_default'.*command 1.*goes on in Manager"):
         carry_out(stop(deferrable=deferrable, timeout=2), store)

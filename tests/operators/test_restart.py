@@ -165,10 +165,14 @@ def test_a_start_that_took_too_long_counts_for_a_retry_alone(manage: Manage) -> 
 
 
 def test_it_goes_on_with_the_service_that_it_has_stopped(manage: Manage) -> None:
-    manager = manage(command_seconds=0.3)
+    manager = manage(command_seconds=600)
     operator = restart(deferrable=True)
 
-    carry_out(operator, Store(), while_deferred=lambda: setattr(operator, "service_name", "Hive"))
+    def rename() -> None:
+        operator.service_name = "Hive"
+        manager.pass_time(600)
+
+    carry_out(operator, Store(), while_deferred=rename)
 
     assert sent(manager) == (1, 1)
     assert len(manager.cluster.commands) == 2
