@@ -159,7 +159,7 @@ class Airflow:
     def thaw(self, name: str) -> None:
         self.components[name].signal_family(signal.SIGCONT)
 
-    def wait_until_healthy(self, timeout: float = 120) -> None:
+    def wait_until_healthy(self, timeout: float = 600) -> None:
         """Wait until every component that was started has reported for work."""
         wait_until(self._healthy, "Airflow to be healthy", timeout=timeout, interval=0.1)
 

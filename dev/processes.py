@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 def wait_until(
-    condition: Callable[[], T | None], what: str, *, timeout: float = 60, interval: float = 0.1
+    condition: Callable[[], T | None], what: str, *, timeout: float = 300, interval: float = 0.1
 ) -> T:
     """Return the first true value of the condition."""
     deadline = time.monotonic() + timeout

@@ -47,7 +47,7 @@ class Task:
 class AirflowAPI:
     """The calls that a demo and tests need."""
 
-    def __init__(self, base_url: str, *, timeout: float = 30) -> None:
+    def __init__(self, base_url: str, *, timeout: float = 150) -> None:
         self.base_url = base_url
         self.timeout = timeout
         self._session = requests.Session()
@@ -96,7 +96,7 @@ class AirflowAPI:
     def delete_connection(self, conn_id: str) -> None:
         self.call("DELETE", f"/connections/{conn_id}")
 
-    def wait_for_dag(self, dag_id: str, *, timeout: float = 60) -> None:
+    def wait_for_dag(self, dag_id: str, *, timeout: float = 300) -> None:
         """Wait until the DAG processor has found the DAG."""
 
         def found() -> bool:
@@ -139,7 +139,7 @@ class AirflowAPI:
         dag_id: str,
         run_id: str,
         *,
-        timeout: float = 120,
+        timeout: float = 600,
         states: Collection[str] = FINISHED,
         interval: float = 0.2,
     ) -> str:
@@ -157,7 +157,7 @@ class AirflowAPI:
         run_id: str,
         condition: Callable[[dict[str, str | None]], object],
         *,
-        timeout: float = 120,
+        timeout: float = 600,
         interval: float = 0.2,
     ) -> dict[str, str | None]:
         """Wait until the states of the tasks fulfil the condition, and return them."""

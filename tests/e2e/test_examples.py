@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Manage = Callable[..., Simulator]
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 
 
 @pytest.mark.parametrize(("answer", "state"), [("Approve", "success"), ("Reject", "skipped")])

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Manage = Callable[..., Simulator]
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 
 AN_HOUR = 3600.0
 """How long commands run here: nothing is over before the test says so."""
@@ -61,7 +61,6 @@ def wait_for_log(airflow: Airflow, text: str, dag_id: str, run_id: str, try_numb
             and text in log_of(airflow, dag_id, run_id, try_number)
         ),
         f"{text!r} in the log of {run_id}",
-        timeout=60,
         interval=0.3,
     )
 
@@ -78,7 +77,6 @@ def wait_for_a_poll(*managers: Simulator) -> None:
     wait_until(
         lambda: all(m.journal.polls > polls for m, polls in zip(managers, before, strict=True)),
         "polls",
-        timeout=60,
     )
 
 
@@ -156,7 +154,6 @@ def test_a_frozen_triggerer_comes_back_after_another_took_over(
     wait_until(
         lambda: triggers(airflow, run_id)[0]["triggerer_id"] not in {before["triggerer_id"], None},
         "another triggerer",
-        timeout=60,
     )
     wait_for_a_poll(manager)
     airflow.thaw("triggerer")
@@ -187,7 +184,7 @@ def test_the_worker_is_killed(
     call, stall = moment
     manager.faults.set(call, stall, times=1)
     run_id = trigger(airflow, dag_id)
-    manager.journal.wait_for(lambda: manager.journal.count("fault", call=call) == 1, timeout=60)
+    manager.journal.wait_for(lambda: manager.journal.count("fault", call=call) == 1, timeout=300)
     wait_until(lambda: stops(manager) == (1, 1), "the command")
 
     airflow.task_process(dag_id, run_id, "stop").kill()
@@ -247,7 +244,7 @@ def test_the_api_server_is_away_when_notes_are_to_be_written(airflow: Airflow, m
     early.faults.set("service", Stall(5), times=1)
     late.faults.set("stop", Stall(5, after=True), times=1)
     runs = {name: trigger(airflow, "stop_blocking", mrs_conn_id=name) for name in ("mrs_early", "mrs_late")}
-    wait_until(lambda: early.journal.count("fault") and stops(late) == (1, 1), "both moments", timeout=60)
+    wait_until(lambda: early.journal.count("fault") and stops(late) == (1, 1), "both moments")
     tasks = [airflow.task_process("stop_blocking", run_id, "stop") for run_id in runs.values()]
 
     airflow.kill("api-server")
@@ -255,7 +252,7 @@ def test_the_api_server_is_away_when_notes_are_to_be_written(airflow: Airflow, m
     assert stops(early) == (0, 0)
     airflow.start_component("api-server")
 
-    wait_until(lambda: stops(early) == (1, 1), "the command of the next try", timeout=60)
+    wait_until(lambda: stops(early) == (1, 1), "the command of the next try")
     for manager in (early, late):
         an_hour_passes(manager)
     for run_id in runs.values():
@@ -268,7 +265,7 @@ def test_the_api_server_stands_still_when_a_note_is_to_be_written(
 ) -> None:
     manager.faults.set("stop", Stall(3, after=True), times=1)
     run_id = trigger(airflow, "stop_blocking")
-    wait_until(lambda: stops(manager) == (1, 1), "the command", timeout=60)
+    wait_until(lambda: stops(manager) == (1, 1), "the command")
 
     airflow.freeze("api-server")
     time.sleep(12)  # longer than a task waits for an answer, so that it asks again

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from airflow_mrs.simulator import Simulator
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_no_secret_is_kept(airflow: Airflow, simulate: Callable[..., Simulator],
     airflow.api.wait_for_dag("log_in")
 
     run_id = airflow.api.trigger("log_in")
-    changed.journal.wait_for(lambda: changed.journal.accepted("HBase", "stop") == 1, timeout=60)
+    changed.journal.wait_for(lambda: changed.journal.accepted("HBase", "stop") == 1, timeout=300)
     changed.sso._password = "another"
     changed.expire_sessions()
     airflow.api.wait_for_run("log_in", run_id)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Manage = Callable[..., Simulator]
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300), pytest.mark.usefixtures("no_windows")]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500), pytest.mark.usefixtures("no_windows")]
 
 
 # ---- what the tasks of a window come to ------------------------------------------------------------------

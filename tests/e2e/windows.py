@@ -39,9 +39,7 @@ class Run:
         return self.api.wait_for_run(self.dag_id, self.run_id)
 
     def wait_for(self, state: str, task_id: str) -> None:
-        self.api.wait_for_tasks(
-            self.dag_id, self.run_id, lambda states: states.get(task_id) == state, timeout=60
-        )
+        self.api.wait_for_tasks(self.dag_id, self.run_id, lambda states: states.get(task_id) == state)
 
     def mark(self, state: str, task_id: str | None = None) -> None:
         self.api.set_state(self.dag_id, self.run_id, state, task_id)
@@ -69,7 +67,7 @@ class Work:
         self.conf = {"work": "wait", "file": str(self._file)}
 
     def wait_for(self) -> None:
-        wait_until(self._file.with_suffix(".here").exists, "the work to begin", timeout=60)
+        wait_until(self._file.with_suffix(".here").exists, "the work to begin")
 
     def be_done(self) -> None:
         self._file.touch()
