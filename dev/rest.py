@@ -216,6 +216,10 @@ class AirflowAPI:
             entry["key"]: entry["value"] for entry in self.call("GET", "/variables", limit=1000)["variables"]
         }
 
+    def set_variable(self, key: str, value: str) -> None:
+        """Change a Variable that is there."""
+        self.call("PATCH", f"/variables/{key}", {"key": key, "value": value})
+
     def delete_variable(self, key: str) -> None:
         self.call("DELETE", f"/variables/{key}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -24,16 +25,18 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500), pytest.mark.usefixture
 
 
 def test_all_goes_well(airflow: Airflow, manager: Simulator) -> None:
+    begun = time.time()
     run = Run(airflow, "window_with_a_report")
 
     assert run.end() == "success"
+    took = time.time() - begun
     assert sent(manager) == THERE_AND_BACK
     assert is_back(manager)
     assert airflow.api.xcom(run.dag_id, run.run_id, "report") == []
     summary = airflow.api.xcom(run.dag_id, run.run_id, CLOSE)
     assert [entry["service"] for entry in summary["services"]] == ["Hive", "HBase"]
     assert [entry["stop_command"] for entry in summary["services"]] == [2, 1]
-    assert all(0 < entry["downtime"] < 60 for entry in summary["services"])
+    assert all(0 < entry["downtime"] < took for entry in summary["services"])
 
 
 @pytest.mark.parametrize("work", ["fail", "time out", "die"])

@@ -22,7 +22,7 @@ def conf(name: str) -> Any:
     return (get_current_context()["dag_run"].conf or {}).get(name)
 
 
-@task(retries=0, execution_timeout=timedelta(seconds=30))
+@task(retries=0, execution_timeout=timedelta(minutes=10))
 def work() -> None:
     """Do what the run says: end, wait for a file, fail, skip, or die."""
     match conf("work"):
@@ -59,7 +59,7 @@ with DAG("window", schedule=None), window():
 with DAG("window_that_waits", schedule=None), window(if_busy="wait"):
     work()
 
-with DAG("window_that_lapses", schedule=None), window(lapses_after=timedelta(seconds=15)):
+with DAG("window_that_is_paused", schedule=None), window():
     work()
 
 with DAG("window_fail_fast", schedule=None, fail_fast=True), window():
