@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dev.harness import ROOT, STATE, Airflow
+from tests.e2e.holding import PATIENT, Hold
 from tests.e2e.windows import AN_HOUR, Work
 
 if TYPE_CHECKING:
@@ -55,7 +56,9 @@ def manage(airflow: Airflow, simulate: Callable[..., Simulator]) -> Iterator[Cal
 
         def start(conn_id: str = "mrs_default", **options: Any) -> Simulator:
             simulator = simulate(**options)
-            airflow.api.add_connection(conn_id, simulator.connection)
+            connection = simulator.connection
+            connection["extra"]["timeout"] = PATIENT  # a test ends waits, not the clock
+            airflow.api.add_connection(conn_id, connection)
             connections.callback(airflow.api.delete_connection, conn_id)
             return simulator
 
@@ -66,6 +69,19 @@ def manage(airflow: Airflow, simulate: Callable[..., Simulator]) -> Iterator[Cal
 def manager(manage: Callable[..., Simulator]) -> Simulator:
     """A simulator that is ``mrs_default`` to that Airflow, with commands that are over at once."""
     return manage()
+
+
+@pytest.fixture
+def hold(simulate: Callable[..., Simulator]) -> Iterator[Callable[..., Hold]]:
+    """Let a Manager stand still at an event, at the latest until the end of the test."""
+    with ExitStack() as holds:
+
+        def begin(manager: Simulator, event: str, **details: Any) -> Hold:
+            held = Hold(manager, event, **details)
+            holds.callback(held.release)
+            return held
+
+        yield begin
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import pytest
 
 from airflow_mrs.simulator.faults import Stall
 from dev.processes import wait_until
+from tests.e2e.holding import PATIENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from airflow_mrs.simulator import Simulator
     from dev.harness import Airflow
     from dev.rest import Task
+    from tests.e2e.holding import Hold
 
     Manage = Callable[..., Simulator]
 
@@ -30,8 +33,8 @@ DEFERRED_TASKS = 50
 TASKS_PER_LENGTH = 8
 LENGTHS = [0.1, 1.0, 3.0, 6.0]
 
-BEFORE_THE_ANSWER = ("stop", Stall(25, after=True))
-IN_THE_FIRST_POLL = ("progress", Stall(25))
+BEFORE_THE_ANSWER = ("stop", Stall(PATIENT, after=True))
+IN_THE_FIRST_POLL = ("progress", Stall(PATIENT))
 
 
 def an_hour_passes(manager: Simulator) -> None:
@@ -228,6 +231,10 @@ def test_marked_failed_by_hand_while_deferred(airflow: Airflow, manager: Simulat
 
 def test_the_execution_times_out(airflow: Airflow, manager: Simulator) -> None:
     run_id = trigger(airflow, "stop_times_out")
+    wait_for_a_poll(manager)
+
+    # What the kernel does when the time is over that Airflow has told it.
+    airflow.task_process("stop_times_out", run_id, "stop").send_signal(signal.SIGALRM)
 
     assert airflow.api.wait_for_run("stop_times_out", run_id) == "failed"
     assert "command 1: no longer waited for. What runs in Manager goes on." in log_of(
@@ -237,18 +244,22 @@ def test_the_execution_times_out(airflow: Airflow, manager: Simulator) -> None:
     assert stops(manager) == (1, 1)
 
 
-def test_the_api_server_is_away_when_notes_are_to_be_written(airflow: Airflow, manage: Manage) -> None:
+def test_the_api_server_is_away_when_notes_are_to_be_written(
+    airflow: Airflow, manage: Manage, hold: Callable[..., Hold]
+) -> None:
     """Once before a request leaves, once after it was accepted."""
     early = manage("mrs_early", command_seconds=AN_HOUR)
     late = manage("mrs_late", command_seconds=AN_HOUR)
-    early.faults.set("service", Stall(5), times=1)
-    late.faults.set("stop", Stall(5, after=True), times=1)
+    moments = [hold(early, "login succeeded"), hold(late, "post accepted", service="HBase", action="stop")]
     runs = {name: trigger(airflow, "stop_blocking", mrs_conn_id=name) for name in ("mrs_early", "mrs_late")}
-    wait_until(lambda: early.journal.count("fault") and stops(late) == (1, 1), "both moments")
-    tasks = [airflow.task_process("stop_blocking", run_id, "stop") for run_id in runs.values()]
+    for moment in moments:
+        moment.wait()
+    task = airflow.task_process("stop_blocking", runs["mrs_early"], "stop")
 
     airflow.kill("api-server")
-    wait_until(lambda: not tasks[0].is_running(), "the end of the task that can't keep its note")
+    for moment in moments:
+        moment.release()
+    wait_until(lambda: not task.is_running(), "the end of the task that can't keep its note")
     assert stops(early) == (0, 0)
     airflow.start_component("api-server")
 
@@ -261,13 +272,14 @@ def test_the_api_server_is_away_when_notes_are_to_be_written(airflow: Airflow, m
 
 
 def test_the_api_server_stands_still_when_a_note_is_to_be_written(
-    airflow: Airflow, manager: Simulator
+    airflow: Airflow, manager: Simulator, hold: Callable[..., Hold]
 ) -> None:
-    manager.faults.set("stop", Stall(3, after=True), times=1)
+    accepted = hold(manager, "post accepted", service="HBase", action="stop")
     run_id = trigger(airflow, "stop_blocking")
-    wait_until(lambda: stops(manager) == (1, 1), "the command")
+    accepted.wait()
 
     airflow.freeze("api-server")
+    accepted.release()
     time.sleep(12)  # longer than a task waits for an answer, so that it asks again
     airflow.thaw("api-server")
 

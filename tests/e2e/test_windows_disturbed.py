@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from airflow_mrs.simulator.faults import Stall
 from dev.processes import wait_until
+from tests.e2e.holding import PATIENT
 from tests.e2e.windows import (
     AN_HOUR,
     OPEN,
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from airflow_mrs.simulator import Simulator
     from dev.harness import Airflow
+    from tests.e2e.holding import Hold
 
     Manage = Callable[..., Simulator]
 
@@ -231,14 +234,27 @@ def test_the_scheduler_is_killed(airflow: Airflow, slow: Simulator) -> None:
 
 
 @pytest.mark.parametrize("task_id", [STOPS[0], STARTS[0]])
-def test_a_worker_is_killed(airflow: Airflow, manage: Manage, task_id: str) -> None:
+def test_a_worker_is_killed(
+    airflow: Airflow, manage: Manage, hold: Callable[..., Hold], work: Work, task_id: str
+) -> None:
     action, _, service = task_id.rpartition(".")[2].partition("_")
-    manager = manage(service_seconds={service: 3.0})
-    run = Run(airflow, "window")
-    manager.journal.wait_for(lambda: manager.journal.accepted(service, action) == 1, timeout=300)
+    manager = manage(service_seconds={service: AN_HOUR} if task_id in STOPS else None)
+    accepted = hold(manager, "post accepted", service=service, action=action)
+    run = Run(airflow, "window", **work.conf)
+    if task_id in STARTS:
+        work.wait_for()
+        manager.cluster._services[service].seconds = AN_HOUR
+    work.be_done()
+    accepted.wait()
+    manager.faults.set("progress", Stall(PATIENT), times=1)
+    accepted.release()
+    manager.journal.wait_for(lambda: manager.journal.count("fault") == 1, timeout=300)
 
     airflow.task_process("window", run.run_id, task_id).kill()
 
+    run.wait_for("deferred", task_id)
+    an_hour_passes(manager)
+    assert run.tries(task_id) == 2
     assert run.end() == "success"
     assert sent(manager) == THERE_AND_BACK
     assert is_back(manager)

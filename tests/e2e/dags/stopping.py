@@ -23,7 +23,7 @@ with DAG("stop_deferrable", schedule=None, default_args=DEFAULTS):
     stop_hbase(deferrable=True)
 
 with DAG("stop_times_out", schedule=None, default_args=DEFAULTS):
-    stop_hbase(deferrable=False, execution_timeout=timedelta(seconds=8), retries=0)
+    stop_hbase(deferrable=False, execution_timeout=timedelta(minutes=10), retries=0)
 
 with DAG("stop_many", schedule=None, default_args=DEFAULTS):
 
