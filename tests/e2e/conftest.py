@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dev.harness import ROOT, STATE, Airflow
-from tests.e2e.holding import PATIENT, Hold
-from tests.e2e.windows import AN_HOUR, Work
+from tests.e2e.holding import AN_HOUR, PATIENT, Hold
+from tests.e2e.windows import Work
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

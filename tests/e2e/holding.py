@@ -1,4 +1,4 @@
-"""Moments at which a Manager stands still until the test goes on."""
+"""Time as a Manager sees it: it stands still, or an hour passes, when the test says so."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow_mrs.simulator import Simulator
     from airflow_mrs.simulator.journal import Entry
+
+AN_HOUR = 3600.0
+"""How long commands run that are not to be over before the test says so."""
 
 PATIENT = 900.0
 """Seconds that a connection to a Manager waits for an answer that is held back."""
@@ -34,3 +37,10 @@ class Hold:
 
     def release(self) -> None:
         self._released.set()
+
+
+def an_hour_passes(manager: Simulator) -> None:
+    """Let what is under way in the cluster come to its end."""
+    clock = manager.cluster._clock
+    manager.cluster._clock = lambda: clock() + AN_HOUR
+    manager.cluster.advance()

@@ -11,7 +11,8 @@ import pytest
 from aiosmtpd.controller import Controller
 
 from dev.processes import free_port, wait_until
-from tests.e2e.windows import AN_HOUR, an_hour_passes
+from tests.e2e.holding import AN_HOUR
+from tests.e2e.windows import an_hour_passes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

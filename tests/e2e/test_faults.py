@@ -12,7 +12,7 @@ import pytest
 
 from airflow_mrs.simulator.faults import Stall
 from dev.processes import wait_until
-from tests.e2e.holding import PATIENT
+from tests.e2e.holding import AN_HOUR, PATIENT, an_hour_passes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,21 +26,12 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 
-AN_HOUR = 3600.0
-"""How long commands run here: nothing is over before the test says so."""
-
 DEFERRED_TASKS = 50
 TASKS_PER_LENGTH = 8
 LENGTHS = [0.1, 1.0, 3.0, 6.0]
 
 BEFORE_THE_ANSWER = ("stop", Stall(PATIENT, after=True))
 IN_THE_FIRST_POLL = ("progress", Stall(PATIENT))
-
-
-def an_hour_passes(manager: Simulator) -> None:
-    """Let what is under way in the cluster come to its end."""
-    manager.cluster._clock = lambda: time.time() + AN_HOUR
-    manager.cluster.advance()
 
 
 def trigger(airflow: Airflow, dag_id: str, **conf: Any) -> str:

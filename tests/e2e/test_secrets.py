@@ -14,6 +14,7 @@ from airflow_mrs.simulator.faults import Cut, Expire, Redirect
 from airflow_mrs.simulator.sessions import IdleTable
 from airflow_mrs.simulator.sso import SingleSignOn
 from dev.harness import STATE, Airflow
+from tests.e2e.holding import AN_HOUR, an_hour_passes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,7 +55,7 @@ def airflow() -> Iterator[Airflow]:
 def test_no_secret_is_kept(airflow: Airflow, simulate: Callable[..., Simulator], tickets: set[str]) -> None:
     passwords = {name: secrets.token_hex(8) for name in ("right", "wrong")}
     managers = {
-        name: simulate(command_seconds=8, password=f'{passwords["right"]}&<"%ü', answer=answer)
+        name: simulate(command_seconds=AN_HOUR, password=f'{passwords["right"]}&<"%ü', answer=answer)
         for name, answer in {
             "mrs_default": "redirect",
             "mrs_wrong": "page",
@@ -73,9 +74,12 @@ def test_no_secret_is_kept(airflow: Airflow, simulate: Callable[..., Simulator],
     airflow.api.wait_for_dag("log_in")
 
     run_id = airflow.api.trigger("log_in")
-    changed.journal.wait_for(lambda: changed.journal.accepted("HBase", "stop") == 1, timeout=300)
+    wait_until_deferred(airflow, run_id, "wrong_password_in_the_triggerer")
     changed.sso._password = "another"
     changed.expire_sessions()
+    for task_id in ("stop", "wait"):
+        wait_until_deferred(airflow, run_id, task_id)
+        an_hour_passes(managers["mrs_default"])
     airflow.api.wait_for_run("log_in", run_id)
 
     states = airflow.api.task_states("log_in", run_id)
@@ -91,6 +95,10 @@ def test_no_secret_is_kept(airflow: Airflow, simulate: Callable[..., Simulator],
         assert place in kept
     assert len(tickets) > 20
     assert {secret for secret in (*tickets, *passwords.values(), "ST-elsewhere") if secret in kept} == set()
+
+
+def wait_until_deferred(airflow: Airflow, run_id: str, task_id: str) -> None:
+    airflow.api.wait_for_tasks("log_in", run_id, lambda states: states.get(task_id) == "deferred")
 
 
 def written(home: Path) -> Iterator[str]:

@@ -8,9 +8,8 @@ import pytest
 
 from airflow_mrs.simulator.faults import Stall
 from dev.processes import wait_until
-from tests.e2e.holding import PATIENT
+from tests.e2e.holding import AN_HOUR, PATIENT
 from tests.e2e.windows import (
-    AN_HOUR,
     OPEN,
     STARTS,
     STOPS,

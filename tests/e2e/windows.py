@@ -7,14 +7,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from dev.processes import wait_until
+from tests.e2e import holding
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from airflow_mrs.simulator import Simulator
     from dev.harness import Airflow
-
-AN_HOUR = 3600.0
 
 OPEN, CLOSE, VERDICT = "maintenance.open", "maintenance.close", "maintenance.verdict"
 STOPS = ["maintenance.stop_HBase", "maintenance.stop_Hive"]
@@ -76,10 +75,9 @@ class Work:
 
 def an_hour_passes(manager: Simulator) -> None:
     """Let what is under way in the cluster come to its end, and what comes after it be quick."""
-    manager.cluster._clock = lambda: time.time() + AN_HOUR
     for service in manager.cluster._services.values():
         service.seconds = 0.1
-    manager.cluster.advance()
+    holding.an_hour_passes(manager)
 
 
 def sent(manager: Simulator) -> list[str]:
