@@ -61,6 +61,32 @@ def _no_refusals() -> Iterator[None]:
     forget_refusals()
 
 
+@pytest.fixture(autouse=True)
+def _no_windows() -> Iterator[None]:
+    """Leave no record that a test with the same port would find."""
+    yield
+    with _variables() as (session, variable):
+        session.query(variable).filter(variable.key.startswith("mrs_", autoescape=True)).delete(
+            synchronize_session=False
+        )
+
+
+@pytest.fixture
+def deferrals(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was waited for by a trigger, in words."""
+    from airflow_mrs.triggers.base import MRSTrigger  # noqa: PLC0415 - after the environment is set
+
+    subjects: list[str] = []
+    wait = MRSTrigger._wait
+
+    async def note_and_wait(self: MRSTrigger) -> None:
+        subjects.append(self.subject)
+        await wait(self)
+
+    monkeypatch.setattr(MRSTrigger, "_wait", note_and_wait)
+    return subjects
+
+
 @pytest.fixture
 def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Defer at once, and let triggers fire at once: there is no scheduler here whose race they would lose."""
@@ -68,6 +94,7 @@ def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("airflow_mrs.manager.submission.CONTRADICTING_SECONDS", 0.5)
     monkeypatch.setattr("airflow_mrs.operators.base.PATIENCE", 0.0)
     monkeypatch.setattr("airflow_mrs.operators.base.SHORTEST_DEFERRAL", 0.0)
+    monkeypatch.setattr("airflow_mrs.sensors.base.SHORTEST_DEFERRAL", 0.0)
 
 
 @pytest.fixture

@@ -62,13 +62,17 @@ def restarts(manager: Simulator) -> int:
 
 
 @pytest.mark.parametrize("restart", [False, True])
-def test_values_are_saved(manage: Manage, *, restart: bool, deferrable: bool) -> None:
-    manager = manage(command_seconds=0.3)
+def test_values_are_saved(
+    manager: Simulator, deferrals: list[str], *, restart: bool, deferrable: bool
+) -> None:
+    manager.faults.set("progress", Patch({"state": "IN_PROGRESS"}), times=3)
 
     assert carry_out(save(restart=restart, deferrable=deferrable), Store()) == 1
     assert saved(manager) == VALUES
     assert restarts(manager) == restart
     assert manager.cluster.command(1).state == "COMPLETE"
+    assert manager.journal.count("fault") == 3
+    assert bool(deferrals) == deferrable
 
 
 def test_a_lost_answer_is_asked_for_again(manager: Simulator) -> None:
@@ -159,7 +163,7 @@ def test_where_no_notes_are_kept_a_restart_that_may_go_on_is_not_tried_again(
     manage: Manage, *, deferrable: bool
 ) -> None:
     """As below Airflow 3.3."""
-    manager = manage(command_seconds=5)
+    manager = manage(command_seconds=3600)
 
     with pytest.raises(AirflowFailException, match=r"command 1.*time .* is over.*restart again.*have a look"):
         carry_out(save(restart=True, deferrable=deferrable, timeout=0.5))

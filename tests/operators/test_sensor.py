@@ -8,7 +8,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from airflow_mrs.sensors.service import MRSServiceSensor
-from airflow_mrs.simulator.faults import Cut, Word
+from airflow_mrs.simulator.faults import Cut, Patch, Word
 from tests.operators.conftest import states
 
 if TYPE_CHECKING:
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
     Manage = Callable[..., Simulator]
 
+AN_HOUR = 3600.0
+A_WHILE = 3
+"""So many polls see what is waited for under way."""
+
 SENSORS: dict[str, dict[str, Any]] = {"command": {"command_id": 1}, "service": {}, "health": {}}
 
 every_mode = pytest.mark.parametrize("mode", ["poke", "reschedule", "deferrable"])
@@ -27,17 +31,37 @@ under_soft_fail = pytest.mark.parametrize(("policy", "state"), [("", "failed"), 
 whatever_policy = pytest.mark.parametrize("policy", ["", "_soft_fail", "_silent_fail"])
 
 
+@pytest.fixture(autouse=True)
+def _brisk(brisk: None) -> None:
+    """Let triggers fire at once."""
+
+
+def waited(manager: Simulator, mode: str, deferrals: list[str]) -> bool:
+    """Tell whether all polls of a while were made, and those after the first one by a trigger where they should be."""
+    return manager.journal.count("fault") == A_WHILE and bool(deferrals) == (mode == "deferrable")
+
+
 # ---- what they wait for ----------------------------------------------------------------------------------
 
 
 @every_mode
-@pytest.mark.parametrize("seconds", [0.1, 2.0])
-def test_a_command_that_comes_to_its_end(manage: Manage, run: Run, mode: str, seconds: float) -> None:
-    manager = manage(command_seconds=seconds)
+def test_a_command_that_is_over(manager: Simulator, run: Run, mode: str, deferrals: list[str]) -> None:
     command = manager.cluster.stop("HBase")
+    manager.journal.wait_for(lambda: manager.cluster.running is None)
 
     assert states(run(f"command_{mode}", command_id=command.id)) == {"wait": "success"}
-    assert manager.cluster.command(command.id).state == "COMPLETE"
+    assert deferrals == []
+
+
+@every_mode
+def test_a_command_that_comes_to_its_end(
+    manager: Simulator, run: Run, mode: str, deferrals: list[str]
+) -> None:
+    command = manager.cluster.stop("HBase")
+    manager.faults.set("progress", Patch({"state": "IN_PROGRESS"}), times=A_WHILE)
+
+    assert states(run(f"command_{mode}", command_id=command.id)) == {"wait": "success"}
+    assert waited(manager, mode, deferrals)
 
 
 @every_mode
@@ -56,27 +80,35 @@ def test_a_failed_command(manager: Simulator, run: Run, mode: str, policy: str, 
 
 
 @every_mode
-@pytest.mark.parametrize(("action", "state"), [("stopping", "down"), ("starting", "up")])
-def test_a_service_that_gets_there(manager: Simulator, run: Run, mode: str, action: str, state: str) -> None:
-    manager.cluster.set_state("HBase", action, seconds=2)
+@pytest.mark.parametrize(
+    ("word", "then", "state"), [("Stopping", "stopped", "down"), ("Starting", "started", "up")]
+)
+def test_a_service_that_gets_there(
+    manager: Simulator, run: Run, mode: str, word: str, then: str, state: str, deferrals: list[str]
+) -> None:
+    manager.cluster.set_state("HBase", then)
+    manager.faults.set("service", Word(word), times=A_WHILE)
 
     assert states(run(f"service_{mode}", state=state)) == {"wait": "success"}
-    assert manager.cluster.service("HBase").state == {"down": "stopped", "up": "started"}[state]
+    assert waited(manager, mode, deferrals)
 
 
 @every_mode
-def test_a_cluster_that_recovers(manager: Simulator, run: Run, mode: str) -> None:
-    manager.cluster.set_state("HBase", "starting", seconds=2)
+def test_a_cluster_that_recovers(manager: Simulator, run: Run, mode: str, deferrals: list[str]) -> None:
+    manager.faults.set("cluster_status", Patch({"res_obj": {"state": "BAD"}}), times=A_WHILE)
 
     assert states(run(f"health_{mode}")) == {"wait": "success"}
-    assert manager.cluster.good
+    assert waited(manager, mode, deferrals)
 
 
 @every_mode
-def test_a_state_without_a_known_word_is_waited_out(manager: Simulator, run: Run, mode: str) -> None:
-    manager.faults.set("service", Word("Hibernating"), times=2)
+def test_a_state_without_a_known_word_is_waited_out(
+    manager: Simulator, run: Run, mode: str, deferrals: list[str]
+) -> None:
+    manager.faults.set("service", Word("Hibernating"), times=A_WHILE)
 
     assert states(run(f"service_{mode}", state="up")) == {"wait": "success"}
+    assert waited(manager, mode, deferrals)
 
 
 @every_mode
@@ -96,18 +128,16 @@ def test_what_can_not_be_waited_for(manager: Simulator, run: Run, mode: str, con
 def test_what_takes_too_long(
     manage: Manage, run: Run, mode: str, sensor: str, policy: str, state: str
 ) -> None:
-    manage(command_seconds=60).cluster.stop("HBase")
+    manage(command_seconds=AN_HOUR).cluster.stop("HBase")
 
-    assert states(run(f"{sensor}_{mode}{policy}", **SENSORS[sensor])) == {"wait": state}
+    assert states(run(f"{sensor}_{mode}{policy}_in_haste", **SENSORS[sensor])) == {"wait": state}
 
 
 @every_mode
 @every_sensor
-def test_an_outage_passes(manage: Manage, run: Run, mode: str, sensor: str) -> None:
-    manager = manage(command_seconds=0.5)
-    manager.cluster.stop("HBase")
-    if sensor == "health":
-        manager.cluster.set_state("HBase", "starting", seconds=1)
+def test_an_outage_passes(manager: Simulator, run: Run, mode: str, sensor: str) -> None:
+    if sensor != "health":
+        manager.cluster.stop("HBase")
     manager.faults.set(
         {"command": "progress", "health": "cluster_status"}.get(sensor, sensor), Cut(), times=2
     )
@@ -131,7 +161,7 @@ def test_a_wrong_password_never_skips(
 @every_mode
 @pytest.mark.parametrize("conf", [{}, {"service": "Nothing"}], ids=["too long", "no such service"])
 def test_what_never_fails_is_skipped(manager: Simulator, run: Run, mode: str, conf: dict[str, str]) -> None:
-    assert states(run(f"service_{mode}_never_fail", **conf)) == {"wait": "skipped"}
+    assert states(run(f"service_{mode}_never_fail_in_haste", **conf)) == {"wait": "skipped"}
     assert manager.journal.requests["service"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import product
 from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG
@@ -35,22 +36,30 @@ MODES: dict[str, dict[str, Any]] = {
     "reschedule": {"mode": "reschedule"},
     "deferrable": {"deferrable": True},
 }
+POLICIES = ["", "_soft_fail", "_never_fail", "_silent_fail"]
+TIMEOUTS = {"": 60, "_in_haste": 2}
 
 for way, deferrable in WAYS.items():
     with DAG(f"stop_and_start_{way}", schedule=None):
         stop_service(deferrable=deferrable) >> start_service(deferrable=deferrable)
 
 for mode, arguments in MODES.items():
-    for policy in ("", "_soft_fail", "_never_fail", "_silent_fail"):
-        defaults = {"poke_interval": 0.2, "timeout": 6, **arguments, **({policy[1:]: True} if policy else {})}
-        with DAG(f"command_{mode}{policy}", schedule=None, default_args=defaults):
+    for policy, (haste, timeout) in product(POLICIES, TIMEOUTS.items()):
+        defaults = {
+            "poke_interval": 0.2,
+            "timeout": timeout,
+            **arguments,
+            **({policy[1:]: True} if policy else {}),
+        }
+        how = f"{mode}{policy}{haste}"
+        with DAG(f"command_{how}", schedule=None, default_args=defaults):
             MRSCommandSensor(task_id="wait", command_id="{{ dag_run.conf['command_id'] }}")
-        with DAG(f"service_{mode}{policy}", schedule=None, default_args=defaults):
+        with DAG(f"service_{how}", schedule=None, default_args=defaults):
             MRSServiceSensor(
                 task_id="wait",
                 service_name=SERVICE,
                 state="{{ dag_run.conf.get('state', 'down') }}",
                 cluster_id=CLUSTER,
             )
-        with DAG(f"health_{mode}{policy}", schedule=None, default_args=defaults):
+        with DAG(f"health_{how}", schedule=None, default_args=defaults):
             MRSClusterHealthSensor(task_id="wait", cluster_id=CLUSTER)
