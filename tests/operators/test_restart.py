@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_mrs.manager.errors import CommandFailed, WaitTimedOut
 from airflow_mrs.operators.service import MRSRestartServiceOperator
-from airflow_mrs.simulator.faults import Cut
+from airflow_mrs.simulator.faults import Cut, Patch
 from tests.operators.harness import Died, Store, carry_out, die
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow_mrs.simulator import Simulator
+    from airflow_mrs.simulator.journal import Entry
 
     Manage = Callable[..., Simulator]
+
+AN_HOUR = 3600.0
+POLLS_BEFORE_THE_WAIT = 2
+"""Whether the start of an earlier try runs is asked twice: of a cleared task, and of any."""
 
 
 @pytest.fixture(autouse=True)
@@ -51,10 +59,49 @@ def words(manager: Simulator) -> list[str]:
     return [change.details["state"] for change in manager.journal.state_changes("HBase")]
 
 
-def test_down_and_up(manage: Manage, *, deferrable: bool) -> None:
-    manager = manage(command_seconds=0.5)
+@pytest.fixture
+def slow_start(manager: Simulator) -> Simulator:
+    """A Manager that stops HBase at once, and takes an hour to start it."""
+    hbase = manager.cluster._services["HBase"]
+    at_once = hbase.seconds
+
+    def decide(entry: Entry) -> None:
+        if entry.event == "state":
+            hbase.seconds = AN_HOUR if entry.details["state"] == "stopped" else at_once
+
+    manager.journal.on_entry(decide)
+    return manager
+
+
+def an_hour_passes(manager: Simulator) -> None:
+    clock = manager.cluster._clock
+    manager.cluster._clock = lambda: clock() + AN_HOUR
+    manager.cluster.advance()
+
+
+def carry_out_to_the_end(
+    operator: MRSRestartServiceOperator, store: Store, manager: Simulator, *, clears: int
+) -> Any:
+    """Carry it out, and let an hour pass once it waits for the start."""
+
+    def end_the_start() -> None:
+        manager.journal.wait_for(lambda: manager.cluster.service("HBase").state == "starting", timeout=60)
+        polls = manager.journal.polls + POLLS_BEFORE_THE_WAIT
+        manager.journal.wait_for(lambda: manager.journal.polls > polls, timeout=60)
+        an_hour_passes(manager)
+
+    with ThreadPoolExecutor() as pool:
+        ended = pool.submit(end_the_start)
+        result = carry_out(operator, store, clears=clears)
+        ended.result()
+    return result
+
+
+def test_down_and_up(manager: Simulator, deferrals: list[str], *, deferrable: bool) -> None:
+    manager.faults.set("progress", Patch({"state": "IN_PROGRESS"}), times=2)
 
     assert carry_out(restart(deferrable=deferrable), Store()) == 2
+    assert ("stop of HBase, command 1" in deferrals) == deferrable
     assert words(manager) == ["stopping", "stopped", "starting", "started"]
     assert sent(manager) == (1, 1)
     assert all(command.only_self for command in manager.cluster.commands)
@@ -129,38 +176,51 @@ def test_cleared_after_success_it_restarts_again(manager: Simulator) -> None:
     assert sent(manager) == (2, 2)
 
 
-def test_it_need_not_wait_for_the_start(manage: Manage) -> None:
-    manager, store = manage(command_seconds=1), Store()
+def test_it_need_not_wait_for_the_start(slow_start: Simulator) -> None:
+    manager, store = slow_start, Store()
 
     assert carry_out(restart(wait_for_completion=False), store) == 2
     assert words(manager) == ["stopping", "stopped", "starting"]
 
-    assert carry_out(restart(), store, clears=1) == 2
+    assert carry_out_to_the_end(restart(), store, manager, clears=1) == 2
     assert sent(manager) == (1, 1)
 
     carry_out(restart(wait_for_completion=False), store, clears=2)
     assert sent(manager) == (2, 2)
 
-    manager.journal.wait_for(lambda: manager.cluster.running is None)
-    carry_out(restart(), store, clears=3)
+    an_hour_passes(manager)
+    carry_out_to_the_end(restart(), store, manager, clears=3)
     assert sent(manager) == (3, 3)
 
 
-def test_a_start_that_took_too_long_counts_for_a_retry_alone(manage: Manage) -> None:
-    manager, store = manage(command_seconds=1.5), Store()
+def test_a_start_that_took_too_long_counts_for_a_retry_alone(
+    slow_start: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager, store = slow_start, Store()
     manager.cluster.set_state("HBase", "stopped")
 
     with pytest.raises(WaitTimedOut):
         carry_out(restart(timeout=0.5), store)
-    manager.journal.wait_for(lambda: manager.cluster.running is None)
+    an_hour_passes(manager)
 
     carry_out(restart(), store)
     assert sent(manager) == (0, 1)
 
-    with pytest.raises(WaitTimedOut):
-        carry_out(restart(timeout=2), store, clears=1)
-    manager.journal.wait_for(lambda: manager.cluster.running is None)
-    carry_out(restart(), store, clears=2)
+    def let_time_be_over_for_the_start() -> None:
+        if sent(manager) == (1, 2):
+            later = SimpleNamespace(
+                time=lambda: time.time() + AN_HOUR, monotonic=time.monotonic, sleep=time.sleep
+            )
+            monkeypatch.setattr("airflow_mrs.manager.client.time", later)
+        store.on_set["submitted"] = let_time_be_over_for_the_start
+
+    store.on_set["submitted"] = let_time_be_over_for_the_start
+    with pytest.raises(WaitTimedOut, match="start of HBase"):
+        carry_out(restart(), store, clears=1)
+    monkeypatch.setattr("airflow_mrs.manager.client.time", time)
+    store.on_set.clear()
+    an_hour_passes(manager)
+    carry_out_to_the_end(restart(), store, manager, clears=2)
     assert sent(manager)[0] == 2
 
 
@@ -174,6 +234,7 @@ def test_it_goes_on_with_the_service_that_it_has_stopped(manage: Manage) -> None
 
     carry_out(operator, Store(), while_deferred=rename)
 
+    assert operator.service_name == "Hive"
     assert sent(manager) == (1, 1)
     assert len(manager.cluster.commands) == 2
 
