@@ -63,8 +63,8 @@ class MRSCommandOperator(BaseOperator):
         knows, the operator waits all the same.
     :param deferrable: whether to wait in the triggerer instead of a worker. By default as
         ``[operators] default_deferrable`` says.
-    :param poll_interval: seconds between two polls.
-    :param timeout: seconds for the whole wait.
+    :param poll_interval: seconds between two polls, or a timedelta.
+    :param timeout: seconds for the whole wait, or a timedelta.
     :raises ValueError: for seconds that are none.
     """
 

@@ -44,8 +44,8 @@ class MRSSaveConfigurationOperator(MRSCommandOperator):
     :param wait_for_completion: whether to wait until the command is over.
     :param deferrable: whether to wait in the triggerer instead of a worker. By default as
         ``[operators] default_deferrable`` says.
-    :param poll_interval: seconds between two polls.
-    :param timeout: seconds for the whole wait.
+    :param poll_interval: seconds between two polls, or a timedelta.
+    :param timeout: seconds for the whole wait, or a timedelta.
     :return: the command's id; -1 where Manager was done at once.
     """
 

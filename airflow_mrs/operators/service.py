@@ -113,8 +113,8 @@ class MRSStopServiceOperator(_ServiceOperator):
         knows, the operator waits all the same.
     :param deferrable: whether to wait in the triggerer instead of a worker. By default as
         ``[operators] default_deferrable`` says.
-    :param poll_interval: seconds between two polls.
-    :param timeout: seconds for the whole wait.
+    :param poll_interval: seconds between two polls, or a timedelta.
+    :param timeout: seconds for the whole wait, or a timedelta.
     :return: the command's id; -1 when the service is stopped and there is nothing to wait for.
     """
 
@@ -137,8 +137,8 @@ class MRSStartServiceOperator(_ServiceOperator):
         knows, the operator waits all the same.
     :param deferrable: whether to wait in the triggerer instead of a worker. By default as
         ``[operators] default_deferrable`` says.
-    :param poll_interval: seconds between two polls.
-    :param timeout: seconds for the whole wait.
+    :param poll_interval: seconds between two polls, or a timedelta.
+    :param timeout: seconds for the whole wait, or a timedelta.
     :return: the command's id; -1 when the service is started and there is nothing to wait for.
     """
 
@@ -161,8 +161,8 @@ class MRSRestartServiceOperator(_ServiceOperator):
     :param wait_for_completion: whether to wait until the service is up again. It always waits until it is down.
     :param deferrable: whether to wait in the triggerer instead of a worker. By default as
         ``[operators] default_deferrable`` says.
-    :param poll_interval: seconds between two polls.
-    :param timeout: seconds for both waits together.
+    :param poll_interval: seconds between two polls, or a timedelta.
+    :param timeout: seconds for both waits together, or a timedelta.
     :return: the id of the command that starts the service; -1 where none is known.
     """
 

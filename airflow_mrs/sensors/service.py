@@ -25,8 +25,8 @@ class MRSServiceSensor(MRSSensor):
     :param mrs_conn_id: the Airflow connection, of type ``mrs``. (templated)
     :param deferrable: whether to wait in the triggerer instead of a worker. By default as
         ``[operators] default_deferrable`` says.
-    :param poke_interval: seconds between two polls.
-    :param timeout: seconds for the whole wait.
+    :param poke_interval: seconds between two polls, or a timedelta.
+    :param timeout: seconds for the whole wait, or a timedelta.
     """
 
     template_fields: Sequence[str] = ("service_name", "state", "cluster_id", "mrs_conn_id")
