@@ -63,7 +63,7 @@ def test_one_window_of_several_in_a_mapped_group() -> None:
 def test_the_guard_goes_on_with_what_an_earlier_try_of_its_own_has_begun() -> None:
     mine = Holder("mrs_maintenance_guard", "a_run", "mrs_window_10.0.0.5_28443_1")
     record = Record(mine, "mrs_default", 1, ("HBase",), 0.0, None, 9e9, Phase.CLOSING)
-    guard, context = BringBack(task_id="bring_back"), seen(True, {})  # noqa: FBT003
+    guard, context = BringBack(task_id="bring_back"), seen(True, {})
 
     assert guard._why_dead(context, record, mine) == "has brought back only a part, in a try before this one"
     assert guard._why_dead(context, record, Holder(mine.dag_id, "another_run", mine.group_id)) is None
