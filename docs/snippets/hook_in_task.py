@@ -4,6 +4,7 @@ from airflow.sdk import DAG, task
 
 from airflow_mrs.hooks.mrs_manager import MRSManagerHook
 from airflow_mrs.manager.model import ClusterHealth
+from airflow_mrs.operators.service import MRSRestartServiceOperator
 
 with DAG("hook_in_task", schedule=None) as dag:
 
@@ -14,14 +15,7 @@ with DAG("hook_in_task", schedule=None) as dag:
         if health is not ClusterHealth.GOOD:
             raise RuntimeError(f"The cluster is {health}")
 
-    @task
-    def restart(service_name: str) -> int:
-        with MRSManagerHook() as hook:
-            hook.wait_for_command(hook.stop_service(service_name).id, timeout=1800)
-            command = hook.start_service(service_name)
-            return hook.wait_for_command(command.id, timeout=1800).id
-
-    require_good_cluster() >> restart("Kafka")
+    require_good_cluster() >> MRSRestartServiceOperator(task_id="restart", service_name="Kafka")
 
 if __name__ == "__main__":
     dag.test()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -367,13 +368,14 @@ class OwnWay(Work):
     def pre_execute(self, context: Any) -> None: ...
 
 
-@pytest.mark.skipif(AIRFLOW_3, reason="Airflow 3 calls the hook by itself")
 @pytest.mark.parametrize("mapped", [False, True])
 def test_work_that_would_not_ask_is_refused(dag: DAG, *, mapped: bool) -> None:
     def work() -> object:
         return OwnWay.partial(task_id="work").expand(value=["a"]) if mapped else OwnWay(task_id="work")
 
-    with pytest.raises(ValueError, match="pre_execute of its own"), maintenance_window(["HBase"]):
+    # Airflow 3 asks by itself.
+    refusal = nullcontext() if AIRFLOW_3 else pytest.raises(ValueError, match="pre_execute of its own")
+    with refusal, maintenance_window(["HBase"]):
         work()
 
 

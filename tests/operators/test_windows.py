@@ -215,7 +215,6 @@ def test_what_follows_a_good_window(manager: Simulator, run_window: RunWindow) -
     assert run.state == "success"
 
 
-@pytest.mark.skipif(not AIRFLOW_3, reason="On Airflow 2, DAG.test() is over when a process ends.")
 def test_a_process_that_ends_as_it_closes_the_window(
     manager: Simulator, run_window: RunWindow, tmp_path: Path
 ) -> None:
