@@ -73,7 +73,7 @@ class Admission:
         :param context: that of the task.
         :raises AirflowFailException: where the window is not open, or its work is cut.
         """
-        record = self._terms.require_open(context)
+        record = self._terms.require_open(context).record
         if self._terms.cut_work and record.cutoff is not None:
             self._cut(context, record.cutoff)
         if self._then is not None:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, BaseOperator
 
 from airflow_mrs.faults import no_retry_of_what_cannot_change
 from airflow_mrs.hooks.mrs_manager import MRSManagerHook
 from airflow_mrs.maintenance.hooks import best_effort
-from airflow_mrs.maintenance.ledger import Ledger
-from airflow_mrs.maintenance.record import Phase
-from airflow_mrs.maintenance.runs import window_states
+from airflow_mrs.maintenance.state.record import WindowRecord
+from airflow_mrs.maintenance.state.runs import window_states
+from airflow_mrs.maintenance.state.store import RecordUnreadable
+from airflow_mrs.maintenance.state.variables import VariablesUnreadable
 from airflow_mrs.manager import protocol
 from airflow_mrs.manager.errors import RequestRefused
 from airflow_mrs.manager.model import NO_COMMAND, ClusterHealth, Service, ServiceState
+from airflow_mrs.manager.protocol import check_cluster_id
 from airflow_mrs.manager.waiting import Contact
 
 if TYPE_CHECKING:
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_mrs.maintenance.record import Record
+    from airflow_mrs.maintenance.state.store import WindowStore
     from airflow_mrs.maintenance.summary import ServiceSummary, WindowSummary
-    from airflow_mrs.maintenance.terms import Terms
+    from airflow_mrs.maintenance.terms import Standing, Terms
     from airflow_mrs.manager.protocol import Call
     from airflow_mrs.manager.steps import Procedure
 
@@ -63,44 +64,40 @@ class CloseWindow(BaseOperator):
         :param context: Airflow's context.
         :return: the summary.
         """
-        record = self.terms.require_mine(context)
-        if record is None:
-            raise AirflowFailException(
-                f"The record of {self.terms.holder(context)} is gone: somebody has deleted its Variable. The services "
-                "were started; have a look at them."
-            )
-        record = self.terms.begin_to_close(context, record)
-        ledger = Ledger(self.terms.opening(context)["ledger"])
+        standing = self.terms.standing(context)
+        if not standing.record.closed:  # by an earlier try
+            standing = self.terms.begin_to_close(context)
+        store, record = standing.store, standing.record
         with no_retry_of_what_cannot_change(), MRSManagerHook(self.mrs_conn_id) as hook:
+            self.terms.require_same_cluster(standing, hook.settings, check_cluster_id(self.cluster_id))
             now = time.time()
             name = f"{hook.settings}: closing {record.holder}"
             deadline = now + self.terms.settles_within.total_seconds()
             services, health = hook.client.run(
                 _settle(Contact(name, 5.0, deadline, now), self._looks(hook, record), record), self.log
             )
-        summary = self._summarise(context, record, services, health)
-        self._remember_durations(context, ledger)
-        if not all(_is_up(services, name) for name in record.before):
+        summary = self._summarise(context, standing, services, health)
+        self._remember_durations(context, store)
+        if all(_is_up(services, name) for name in record.before):
+            store.update(record, WindowRecord.close)
+        else:
             self.log.error("The window stays open, since not all services are back")
-        elif not ledger.rewrite(replace(record, phase=Phase.CLOSED)):
-            self.log.error("Another window has taken the cluster over, since this one took too long")
         best_effort(self.log, self.terms.on_close, context, summary)
         return summary
 
-    def _looks(self, hook: MRSManagerHook, record: Record) -> list[Call[Service]]:
-        """Return the looks at all services of the window, and at those that a dead one has left down."""
-        plan = self.terms.plan
-        names = [name for name in plan.starts if name in record.before or name not in plan.taken_along]
+    def _looks(self, hook: MRSManagerHook, record: WindowRecord) -> list[Call[Service]]:
+        """Return the looks at all services that the window has found, and at those that a dead one has left down."""
         return [
             protocol.get_service(
                 name, cluster_id=record.cluster_id, status_property=hook.settings.status_property
             )
-            for name in (*names, *(name for name in record.before if name not in names))
+            for name in dict.fromkeys((*record.before, *record.down))
         ]
 
     def _summarise(
-        self, context: Context, record: Record, services: dict[str, Service], health: ClusterHealth
+        self, context: Context, standing: Standing, services: dict[str, Service], health: ClusterHealth
     ) -> WindowSummary:
+        record, other = standing.record, standing.in_its_place
         entries = [self._summarise_service(context, record, service) for service in services.values()]
         return {
             "window": str(record.holder),
@@ -111,6 +108,7 @@ class CloseWindow(BaseOperator):
             "differences": [
                 *(line for entry in entries for line in _differences(entry, services[entry["service"]])),
                 *(f"{name} was running and can't be found" for name in record.before if name not in services),
+                *([] if other is None else [f"{other.holder} had taken the cluster over"]),
                 *(
                     []
                     if health is ClusterHealth.GOOD
@@ -119,7 +117,7 @@ class CloseWindow(BaseOperator):
             ],
         }
 
-    def _summarise_service(self, context: Context, record: Record, service: Service) -> ServiceSummary:
+    def _summarise_service(self, context: Context, record: WindowRecord, service: Service) -> ServiceSummary:
         def pull(label: str, key: str = "return_value") -> Any:  # noqa: ANN401 - any XCom
             return self.terms.pull(context, f"{label}_{service.name}", key)
 
@@ -136,15 +134,22 @@ class CloseWindow(BaseOperator):
             "started_by_others": bool(pull("start", "started_by_others")),
         }
 
-    def _remember_durations(self, context: Context, ledger: Ledger) -> None:
-        durations = ledger.read_durations()
-        for service in self.terms.plan.stops:
-            for action in ("stop", "start"):
-                label = f"{action}_{service}"
-                begun, ended = (self.terms.pull(context, label, key) for key in ("begun", "ended"))
-                if None not in {begun, ended} and self.terms.pull(context, label) not in {None, NO_COMMAND}:
-                    durations.setdefault(service, {})[action] = ended - begun
-        ledger.write_durations(durations)
+    def _remember_durations(self, context: Context, store: WindowStore) -> None:
+        """Keep how long stops and starts took. The window does not depend on it."""
+        try:
+            durations = store.read_durations()
+            for service in self.terms.plan.stops:
+                for action in ("stop", "start"):
+                    label = f"{action}_{service}"
+                    begun, ended = (self.terms.pull(context, label, key) for key in ("begun", "ended"))
+                    if None not in {begun, ended} and self.terms.pull(context, label) not in {
+                        None,
+                        NO_COMMAND,
+                    }:
+                        durations.setdefault(service, {})[action] = ended - begun
+            store.write_durations(durations)
+        except (RecordUnreadable, VariablesUnreadable) as error:
+            self.log.warning("How long stops and starts took is not kept: %s", error)
 
 
 class Verdict(BaseOperator):
@@ -164,12 +169,15 @@ class Verdict(BaseOperator):
         :raises AirflowFailException: naming everything that went wrong.
         """
         holder = self.terms.holder(context)
+        states = window_states(context, holder)
         wrong = [
             f"{task_id} is {state}"
-            for task_id, state in sorted(window_states(context, holder).items())
+            for task_id, state in sorted(states.items())
             if state not in _GOOD_STATES and task_id not in {self.task_id, self.terms.task_id("outcome")}
         ]
         summary: WindowSummary | None = self.terms.pull(context, "close")
+        if summary is None and states.get(self.terms.task_id("close")) == "success":
+            raise AirflowException(f"{holder}: the summary that its close task has returned can't be read.")
         wrong += ["there is no summary"] if summary is None else summary["differences"]
         if wrong:
             raise AirflowFailException(f"{holder} did not go well: {'; '.join(wrong)}")
@@ -203,7 +211,7 @@ class Outcome(BaseOperator):
 
 
 def _settle(
-    contact: Contact, looks: list[Call[Service]], record: Record
+    contact: Contact, looks: list[Call[Service]], record: WindowRecord
 ) -> Procedure[tuple[dict[str, Service], ClusterHealth]]:
     """
     Look until all is as before, or can't become so any more, or the time is over.

@@ -5,134 +5,323 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
-from airflow.providers.common.compat.sdk import DAG, AirflowFailException
+from airflow.providers.common.compat.sdk import DAG, AirflowException, AirflowFailException, BaseOperator
 
+from airflow_mrs.faults import no_retry_of_what_cannot_change
 from airflow_mrs.hooks.mrs_manager import MRSManagerHook
-from airflow_mrs.maintenance.ledger import Ledger
-from airflow_mrs.maintenance.record import Holder, Phase
-from airflow_mrs.maintenance.runs import is_under_way
+from airflow_mrs.maintenance.state.observations import Observations
+from airflow_mrs.maintenance.state.record import WindowKey, WindowRecord, new_id
+from airflow_mrs.maintenance.state.runs import (
+    RunsUnreadable,
+    is_alive,
+    is_at_a_standstill,
+    run_states,
+    window_states,
+)
+from airflow_mrs.maintenance.state.store import WindowStore
+from airflow_mrs.maintenance.state.variables import VariablesUnreadable
 from airflow_mrs.manager.change import Action, ServiceChange
 from airflow_mrs.manager.errors import MRSError
 from airflow_mrs.manager.model import ServiceState
 from airflow_mrs.operators.base import MRSCommandOperator
-from airflow_mrs.operators.service import undertake
+from airflow_mrs.operators.service import told_by, undertake
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_mrs.maintenance.record import Record
+    from airflow_mrs.maintenance.state.runs import TaskStates
     from airflow_mrs.operators.base import Undertaking
 
-_TASK_ID = "bring_back"
+FIND, BRING_BACK, REPORT = "find", "bring_back", "report"
 _HOLDS_FOR_SECONDS = 4 * 3600.0
+_MOST_RUNS = 12
+"""Runs of the guard at a time: a cluster that takes an hour keeps none of the others waiting."""
 
 
-class BringBack(MRSCommandOperator):
-    """
-    Starts again what windows have left down whose run is over, or which are overdue. It fails when it had to.
+class Find(TypedDict):
+    """A cluster on which a dead window may have left something down."""
 
-    It never touches a service that no window has stopped.
-    """
+    store: str
+    dead: dict[str, str]
 
-    custom_operator_name = "MRSMaintenanceGuard"
+
+class FindDeadWindows(BaseOperator):
+    """Looks for windows that were not closed and will not close by themselves, on all clusters."""
+
     ui_color = "#7a3b69"
 
-    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401 - the arguments of every operator
-        super().__init__(deferrable=False, **kwargs)
-
-    @property
-    def subject(self) -> str:
-        """What is done, in words."""
-        return "bringing services back"
-
-    def resumed(self, context: Context, event: Mapping[str, Any]) -> Undertaking:  # noqa: ARG002
-        """Never needed: it does not defer."""
-        raise TypeError(f"nothing was deferred that {event!r} could speak of")
-
-    def execute(self, context: Context) -> None:
+    def execute(self, context: Context) -> list[Find]:
         """
         Look at the windows of all clusters.
 
         :param context: Airflow's context.
-        :raises AirflowFailException: when services had to be started, or could not be, naming them.
+        :return: the clusters to look after, each with the dead windows' records and why they count as dead.
+        :raises VariablesUnreadable: where Airflow does not tell.
         """
-        reports = []
-        for ledger in Ledger.all():
+        found: list[Find] = []
+        problems: list[str] = []
+        observations = Observations.read()
+        for store in WindowStore.all():
             try:
-                reports += self._look_after(context, ledger)
+                if dead := self._dead_windows(context, store, observations):
+                    found.append(Find(store=store.name, dead=dead))
+            except (VariablesUnreadable, RunsUnreadable):
+                raise
             except Exception as error:  # one cluster's trouble must not keep the others down
-                self.log.exception("Variable %s", ledger.name)
-                reports.append(
-                    f"The window in Variable {ledger.name} can't be looked after: {error} If its cluster is gone, "
-                    "delete the Variable."
-                )
-        if reports:
-            raise AirflowFailException(" ".join(reports))
-        self.log.info("No window has left anything down")
-
-    def _look_after(self, context: Context, ledger: Ledger) -> list[str]:
-        record = ledger.read()
-        if record is None or record.closed:
-            return []
+                self.log.exception("%s", store)
+                problems.append(f"The windows of cluster {store} can't be looked after: {error}")
+        observations.write()
         ti: Any = context["ti"]
-        me = Holder(ti.dag_id, ti.run_id, ledger.name)
-        reason = self._why_dead(context, record, me)
-        if reason is None:
-            self.log.info("%s is under way", record.holder)
-            return []
-        mine = replace(
-            record,
-            holder=me,
-            phase=Phase.CLOSING,
-            lapses=time.time() + _HOLDS_FOR_SECONDS,
-        )
-        claimed = ledger.claim(mine, record)
-        if claimed is None or claimed.holder != me:
-            self.log.info("%s is taken care of by somebody else", record.holder)
-            return []
-        started, failed = self._bring_back(context, mine)
-        if not failed:
-            ledger.rewrite(replace(mine, phase=Phase.CLOSED))
-        if not started and not failed:
-            self.log.info("%s %s, and all is up; it is closed now", record.holder, reason)
-            return []
-        return [
-            f"{record.holder} {reason}, and services were down: started {', '.join(started) or 'none'}"
-            + (f"; NOT started: {'; '.join(failed)}." if failed else ".")
-        ]
+        ti.xcom_push(key="problems", value=problems)
+        return found
 
-    def _why_dead(self, context: Context, record: Record, me: Holder) -> str | None:
-        if record.holder == me:
-            return "has brought back only a part, in a try before this one"
+    def _dead_windows(
+        self, context: Context, store: WindowStore, observations: Observations
+    ) -> dict[str, str]:
+        windows = store.read()
+        windows.require_readable()
+        dead = {}
+        for record in windows.standing():
+            reason = self._why_dead(context, record, observations)
+            self.log.info("%s: %s %s", store, record.holder, reason or "is under way")
+            if reason is not None:
+                dead[record.id] = reason
+        return dead
+
+    def _why_dead(self, context: Context, record: WindowRecord, observations: Observations) -> str | None:
         if record.lapses <= time.time():
             return (
                 f"should have been closed by {datetime.fromtimestamp(record.lapses, UTC):%Y-%m-%d %H:%M} UTC"
             )
-        if not is_under_way(context, record.holder):
+        if not is_alive(context, record):
             return "is over and was not closed"
+        states = window_states(context, record.holder)
+        still = observations.still_for(record.id, states) if is_at_a_standstill(states) else 0.0
+        if still >= record.still_after:
+            return f"has come to a standstill {still / 60:.0f} minutes ago"
         return None
 
-    def _bring_back(self, context: Context, record: Record) -> tuple[list[str], list[str]]:
-        """Try each start, also after one that failed; return what was started and what was not, with its error."""
-        started, failed = [], []
+
+class BringBack(MRSCommandOperator):
+    """
+    Starts again what dead windows have left down on one cluster.
+
+    It never touches a service that no window has stopped.
+
+    :param store: the cluster.
+    :param dead: the records of the dead windows, each with the reason why it counts as dead.
+    """
+
+    ui_color = "#7a3b69"
+
+    def __init__(self, *, store: str, dead: Mapping[str, str], **kwargs: Any) -> None:  # noqa: ANN401 - the arguments of every operator
+        super().__init__(**kwargs)
+        self.store = store
+        self.dead = dead
+
+    @property
+    def subject(self) -> str:
+        """What is done, in words."""
+        return f"bringing back the services of {self.store.removeprefix('mrs_window_')}"
+
+    def execute(self, context: Context) -> str:
+        """
+        Take the cluster, and start its services.
+
+        :param context: Airflow's context.
+        :return: what was done, in words; empty where nothing had to be.
+        """
+        record = self._claim(context)
+        if record is None:
+            return ""
+        if record.holder != self._key(context):
+            self.log.info("The cluster is taken care of by %s", record.holder)
+            return ""
         with MRSManagerHook(record.mrs_conn_id) as hook:
-            for name in record.before:
+            down = tuple(dict.fromkeys((*record.down, *self._not_up(hook, record, record.before))))
+        record = WindowStore(self.store).update(
+            record, lambda kept: replace(kept.begin_to_close(), down=down)
+        )
+        return self._start(context, record, down)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> str:  # type: ignore[override] # a text, no id
+        """
+        Go on after the wait in the triggerer, with the services that are left.
+
+        :param context: Airflow's context.
+        :param event: what the trigger says.
+        """
+        name = event["service_name"]
+        try:
+            super().execute_complete(context, event)
+        except (AirflowFailException, MRSError) as error:
+            self._keep_error(context, name, error)
+        record = self._own(context)
+        return self._start(context, record, record.down[record.down.index(name) + 1 :])
+
+    def resumed(self, context: Context, event: Mapping[str, Any]) -> Undertaking:  # noqa: ARG002 - the event tells all
+        """Return the undertaking that a trigger's event speaks of."""
+        return undertake(told_by(event))
+
+    def before_sending(self, context: Context) -> None:
+        """
+        Look once more whether the cluster is still the guard's.
+
+        :param context: Airflow's context.
+        """
+        self._own(context)
+
+    def _key(self, context: Context) -> WindowKey:
+        ti: Any = context["ti"]
+        return WindowKey(ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
+
+    def _own(self, context: Context) -> WindowRecord:
+        windows = WindowStore(self.store).read()
+        record = windows.of(self._key(context))
+        if record is None or record not in windows.standing():
+            raise AirflowFailException(f"{self.store}: somebody else has taken the cluster over.")
+        return record
+
+    def _claim(self, context: Context) -> WindowRecord | None:
+        store, me = WindowStore(self.store), self._key(context)
+        windows = store.read()
+        own = windows.of(me)
+        if own is not None and own in windows.standing():
+            self.log.info("Going on with what an earlier try has begun")
+            return own
+        dead = [record for record in windows.standing() if record.id in self.dead]
+        if not dead:
+            self.log.info("Somebody else has closed what was found dead")
+            return None
+        now = time.time()
+        wanted = WindowRecord(
+            id=new_id(),
+            holder=me,
+            mrs_conn_id=dead[-1].mrs_conn_id,
+            cluster_id=dead[-1].cluster_id,
+            before=(),
+            opened=now,
+            cutoff=None,
+            lapses=now + _HOLDS_FOR_SECONDS,
+        )
+        self._require_same_cluster(wanted)
+        record = store.claim(wanted, lambda other: self._is_alive(context, other))
+        if record is None:
+            raise AirflowException(
+                f"{store}: somebody else is just claiming the cluster. The next run looks again."
+            )
+        return record
+
+    def _is_alive(self, context: Context, record: WindowRecord) -> bool:
+        """Tell whether a window goes on; one that was found at a standstill, only if it has moved on since."""
+        if not is_alive(context, record):
+            return False
+        return record.id not in self.dead or not is_at_a_standstill(window_states(context, record.holder))
+
+    def _require_same_cluster(self, record: WindowRecord) -> None:
+        """Let nobody who writes a Variable lead the guard to another cluster."""
+        with no_retry_of_what_cannot_change():
+            settings = MRSManagerHook(record.mrs_conn_id).settings
+            leads_to = WindowStore.of(settings, record.cluster_id)
+        if leads_to.name != self.store:
+            raise AirflowFailException(
+                f"{settings}: the window was opened on {WindowStore(self.store)}, and this connection leads to "
+                f"{leads_to}. Nothing was started. Let it lead there again, or start the services by hand and delete the "
+                "window's Variable."
+            )
+
+    def _start(self, context: Context, record: WindowRecord, names: Sequence[str]) -> str:
+        """Try each start, also after one that failed, and say what came of all."""
+        with MRSManagerHook(record.mrs_conn_id) as hook:
+            for name in names:
+                self.log.warning("%s was running before, and is not", name)
+                change = ServiceChange(
+                    Action.START, name, record.cluster_id, status_property=hook.settings.status_property
+                )
                 try:
-                    if hook.get_service(name, cluster_id=record.cluster_id).state is ServiceState.UP:
-                        continue
-                    self.log.warning("%s was running before %s, and is not", name, record.holder)
-                    change = ServiceChange(
-                        Action.START, name, record.cluster_id, status_property=hook.settings.status_property
-                    )
                     self.carry_out(context, hook, undertake(change), time.time() + self.timeout)
-                    started.append(name)
                 except MRSError as error:
-                    failed.append(f"{name} ({error})")
-        return started, failed
+                    self._keep_error(context, name, error)
+            failed = self._not_up(hook, record, record.down)
+        errors = self._errors(context)
+        if not failed:
+            WindowStore(self.store).update(record, WindowRecord.close)
+        why = "; ".join(self.dead.values())
+        if not record.down:
+            self.log.info("The window %s, and all is up; it is closed now", why)
+            return ""
+        started = ", ".join(name for name in record.down if name not in failed) or "none"
+        not_started = "; ".join(f"{name} ({errors.get(name, words)})" for name, words in failed.items())
+        text = f"{WindowStore(self.store)}: a window {why}, and services were down: started {started}"
+        return f"{text}; NOT started: {not_started}." if failed else f"{text}."
+
+    def _not_up(self, hook: MRSManagerHook, record: WindowRecord, names: Iterable[str]) -> dict[str, str]:
+        """Return those services that are not up, as far as Manager tells, each with its state in words."""
+        not_up = {}
+        for name in names:
+            try:
+                service = hook.get_service(name, cluster_id=record.cluster_id)
+            except MRSError as error:
+                not_up[name] = str(error)
+            else:
+                if service.state is not ServiceState.UP:
+                    not_up[name] = f"its state is {service.word or 'unknown'!r}"
+        return not_up
+
+    def _keep_error(self, context: Context, name: str, error: Exception) -> None:
+        """Keep why a start failed, for the end, which may come after a deferral."""
+        self.log.error("%s could not be started: %s", name, error)
+        ti: Any = context["ti"]
+        ti.xcom_push(key="errors", value={**self._errors(context), name: str(error)})
+
+    def _errors(self, context: Context) -> dict[str, str]:
+        ti: Any = context["ti"]
+        return ti.xcom_pull(task_ids=ti.task_id, key="errors", map_indexes=ti.map_index) or {}
+
+
+class Report(BaseOperator):
+    """Fails when services had to be started, or could not be, or it is not known whether they had to."""
+
+    ui_color = "#7a3b69"
+
+    def execute(self, context: Context) -> None:
+        """
+        Put together what was found and done on all clusters.
+
+        :param context: Airflow's context.
+        :raises AirflowFailException: naming all of it, if it is anything.
+        """
+        ti: Any = context["ti"]
+        states = run_states(context, WindowKey(ti.dag_id, ti.run_id, BRING_BACK))
+        found: list[Find] | None = ti.xcom_pull(task_ids=FIND)
+        problems: list[str] | None = ti.xcom_pull(task_ids=FIND, key="problems")
+        if states.get(FIND) != "success" or found is None or problems is None:
+            raise AirflowFailException(
+                f"It is not known whether a window has left anything down: task {FIND!r} is {states.get(FIND)}. The next "
+                "run looks again."
+            )
+        reports = [*problems, *(self._became(ti, states, index, find) for index, find in enumerate(found))]
+        if any(reports):
+            raise AirflowFailException(" ".join(filter(None, reports)))
+        self.log.info("No window has left anything down")
+
+    def _became(self, ti: Any, states: TaskStates, index: int, find: Find) -> str:  # noqa: ANN401 - of two Airflows
+        """Return what became of one cluster, in words; empty where nothing had to be done."""
+        state = states.get(f"{BRING_BACK}_{index}")
+        report: str | None = None
+        if state == "success":
+            report = ti.xcom_pull(task_ids=BRING_BACK, map_indexes=index)
+        if report is None:
+            store = WindowStore(find["store"])
+            report = (
+                f"The windows of cluster {store} could not be looked after: task {BRING_BACK!r} [{index}] is {state}. Its log "
+                "says why. If the cluster is gone, delete the Variables of its windows."
+            )
+        return report
 
 
 def maintenance_guard_dag(
@@ -147,8 +336,8 @@ def maintenance_guard_dag(
 
     A window starts its services again by itself, whatever its tasks do. But a run can be deleted, a DAG paused or removed, a
     start marked failed by hand, or Airflow itself be gone at the wrong time. The guard knows all windows of all clusters. It
-    starts again what was running before one whose run is over or which is overdue, and then fails, so that somebody hears of
-    it. Deploy it once, in a file of its own:
+    starts again what was running before one whose run is over, which is overdue, or which has come to a standstill, cluster
+    beside cluster, and then fails, so that somebody hears of it. Deploy it once, in a file of its own:
 
     .. code-block:: python
 
@@ -158,7 +347,7 @@ def maintenance_guard_dag(
 
     :param dag_id: the id of the DAG.
     :param schedule: how often it looks; every five minutes by default.
-    :param default_args: arguments of its one task, such as ``on_failure_callback``.
+    :param default_args: arguments of its tasks, such as ``on_failure_callback``.
     :param kwargs: what else a DAG takes.
     :return: the DAG. It is not paused when Airflow first sees it.
     """
@@ -166,7 +355,7 @@ def maintenance_guard_dag(
         "description": "Brings back services that a maintenance window has left down",
         "start_date": datetime(2026, 1, 1, tzinfo=UTC),
         "catchup": False,
-        "max_active_runs": 1,
+        "max_active_runs": _MOST_RUNS,
         "is_paused_upon_creation": False,
         "tags": ["mrs"],
         **kwargs,
@@ -174,5 +363,9 @@ def maintenance_guard_dag(
     with DAG(
         dag_id, schedule=schedule, default_args={"retries": 0, **(default_args or {})}, **arguments
     ) as dag:
-        BringBack(task_id=_TASK_ID)
+        find = FindDeadWindows(task_id=FIND)
+        bring_back = BringBack.partial(
+            task_id=BRING_BACK, map_index_template="{{ task.store }}"
+        ).expand_kwargs(find.output)
+        bring_back >> Report(task_id=REPORT, trigger_rule="all_done")
     return dag

@@ -8,16 +8,41 @@ from typing import TYPE_CHECKING, Any
 from airflow_mrs.faults import no_retry_of_what_cannot_change
 from airflow_mrs.hooks.mrs_manager import MRSManagerHook
 from airflow_mrs.manager.model import NO_COMMAND, ServiceState
+from airflow_mrs.manager.protocol import check_cluster_id
 from airflow_mrs.manager.waiting import Contact, look
+from airflow_mrs.operators.base import MRSCommandOperator
 from airflow_mrs.operators.service import MRSStartServiceOperator, MRSStopServiceOperator
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_mrs.maintenance.terms import Terms
+    from airflow_mrs.maintenance.terms import Standing, Terms
+    from airflow_mrs.manager.settings import Settings
 
 
-class StopInWindow(MRSStopServiceOperator):
+class _InWindow(MRSCommandOperator):
+    """Stops or starts a service for a window, on the cluster on which that was opened."""
+
+    terms: Terms
+    cluster_id: int | str
+
+    def _require_same_cluster(self, standing: Standing, settings: Settings) -> None:
+        self.terms.require_same_cluster(standing, settings, check_cluster_id(self.cluster_id))
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> int:
+        """
+        Go on after the wait in the triggerer.
+
+        :param context: Airflow's context.
+        :param event: what the trigger says.
+        """
+        with no_retry_of_what_cannot_change():
+            settings = MRSManagerHook(self.mrs_conn_id).settings
+        self._require_same_cluster(self.terms.standing(context), settings)
+        return _ended(context, super().execute_complete(context, event))
+
+
+class StopInWindow(_InWindow, MRSStopServiceOperator):
     """Stops a service that was running when the window was opened, unless it is past the cutoff."""
 
     custom_operator_name = "MRSStopServiceOperator"
@@ -33,26 +58,31 @@ class StopInWindow(MRSStopServiceOperator):
         :param context: Airflow's context.
         :return: the command's id, -1 where nothing was sent.
         """
-        record = self.terms.require_open(context)
+        standing = self.terms.require_open(context)
+        record = standing.record
         if self.service_name not in record.before:
             self.log.info("%s was not running when the window was opened", self.service_name)
             return NO_COMMAND
-        if record.cutoff is not None and time.time() > record.cutoff:
-            self.terms.refuse(context, f"it is past the cutoff, so {self.service_name} is left as it is")
-        _push(context, "begun", time.time())
-        return _ended(context, super().execute(context))
+        self._refuse_after(context, record.cutoff)
+        with no_retry_of_what_cannot_change(), MRSManagerHook(self.mrs_conn_id) as hook:
+            self._require_same_cluster(standing, hook.settings)
+            _push(context, "begun", time.time())
+            return _ended(context, self._move(context, hook))
 
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> int:
+    def before_sending(self, context: Context) -> None:
         """
-        Go on after the wait in the triggerer.
+        Look once more whether the service may be stopped: much can happen while one waits for Manager, or stands still.
 
         :param context: Airflow's context.
-        :param event: what the trigger says.
         """
-        return _ended(context, super().execute_complete(context, event))
+        self._refuse_after(context, self.terms.require_open(context).record.cutoff)
+
+    def _refuse_after(self, context: Context, cutoff: float | None) -> None:
+        if cutoff is not None and time.time() > cutoff:
+            self.terms.refuse(context, f"it is past the cutoff, so {self.service_name} is left as it is")
 
 
-class StartInWindow(MRSStartServiceOperator):
+class StartInWindow(_InWindow, MRSStartServiceOperator):
     """Starts a service that was running when the window was opened, whatever happened in between."""
 
     custom_operator_name = "MRSStartServiceOperator"
@@ -68,28 +98,25 @@ class StartInWindow(MRSStartServiceOperator):
         :param context: Airflow's context.
         :return: the command's id, -1 where nothing was sent.
         """
-        record = self.terms.require_not_closed(context)
-        if record is None:
-            self.log.warning("The record of the window is gone; going by what its opening has handed over")
-        else:
-            self.terms.begin_to_close(context, record)
-        before = self.terms.opening(context)["before"] if record is None else record.before
-        if self.service_name not in before:
+        standing = self.terms.begin_to_close(context)
+        if not standing.kept:
+            self.log.warning("The record of the window was gone; going by what its opening has handed over")
+        if self.service_name not in standing.record.before:
             self.log.info("%s was not running when the window was opened", self.service_name)
             return NO_COMMAND
         with no_retry_of_what_cannot_change(), MRSManagerHook(self.mrs_conn_id) as hook:
+            self._require_same_cluster(standing, hook.settings)
             self._wait_for_manager(context, hook)
             _push(context, "begun", time.time())
             return _ended(context, self._move(context, hook))
 
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> int:
+    def before_sending(self, context: Context) -> None:
         """
-        Go on after the wait in the triggerer.
+        Look once more whether the window still has the cluster.
 
         :param context: Airflow's context.
-        :param event: what the trigger says.
         """
-        return _ended(context, super().execute_complete(context, event))
+        self.terms.begin_to_close(context)
 
     def _wait_for_manager(self, context: Context, hook: MRSManagerHook) -> None:
         """

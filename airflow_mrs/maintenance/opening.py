@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseSensorOperator, PokeReturnValue
@@ -11,9 +12,10 @@ from airflow.providers.common.compat.sdk import BaseSensorOperator, PokeReturnVa
 from airflow_mrs.faults import no_retry_of_what_cannot_change
 from airflow_mrs.hooks.mrs_manager import MRSManagerHook
 from airflow_mrs.maintenance.hooks import best_effort
-from airflow_mrs.maintenance.ledger import Ledger
-from airflow_mrs.maintenance.record import Phase, Record
-from airflow_mrs.maintenance.runs import is_under_way
+from airflow_mrs.maintenance.state.record import Phase, WindowRecord, new_id
+from airflow_mrs.maintenance.state.runs import is_alive
+from airflow_mrs.maintenance.state.store import RecordUnreadable, WindowStore
+from airflow_mrs.maintenance.stillness import longest_stillness
 from airflow_mrs.maintenance.terms import Opening
 from airflow_mrs.manager.errors import RequestRefused
 from airflow_mrs.manager.model import ClusterHealth, ServiceState
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_mrs.maintenance.plan import Plan
+    from airflow_mrs.maintenance.state.store import ClusterWindows
     from airflow_mrs.maintenance.terms import Terms
     from airflow_mrs.manager.model import Service
 
@@ -72,38 +75,48 @@ class OpenWindow(BaseSensorOperator):
         :return: whether it is open; False where services are on their way, or another window is to be waited for.
         """
         with no_retry_of_what_cannot_change(), MRSManagerHook(self.mrs_conn_id) as hook:
-            ledger = Ledger.of(hook.settings, check_cluster_id(self.cluster_id))
-            held = ledger.read()
-            if held is None or held.closed:
-                record = self._open(context, hook, ledger, dead=None)
-            elif held.holder == self.terms.holder(context):
-                record = self._reopen(held, ledger)
-            elif self._is_dead(context, held):
-                record = self._open(context, hook, ledger, dead=held)
-            else:
-                self._refuse_or_wait(context, held, ledger)
-                record = None
+            store = WindowStore.of(hook.settings, check_cluster_id(self.cluster_id))
+            windows = store.read()
+            windows.require_readable()
+            wanted = self._wanted(context, hook, store, windows)
+            record = None if wanted is None else store.claim(wanted, partial(is_alive, context))
         if record is None:
+            self.log.info("Looking again in %.0f s", self.poke_interval)
             return False
-        self.log.info("To be brought back: %s", ", ".join(record.before) or "nothing")
+        if record.holder != self.terms.holder(context):
+            self._refuse_or_wait(context, record, store)
+            return False
+        self.log.info(
+            "%s is open. To be brought back: %s", record.holder, ", ".join(record.before) or "nothing"
+        )
         best_effort(self.log, self.terms.on_open, context)
-        return PokeReturnValue(is_done=True, xcom_value=Opening(ledger=ledger.name, before=[*record.before]))
+        return PokeReturnValue(is_done=True, xcom_value=Opening(store=store.name, record=record.to_dict()))
 
-    def _reopen(self, held: Record, ledger: Ledger) -> Record:
+    def _wanted(
+        self, context: Context, hook: MRSManagerHook, store: WindowStore, windows: ClusterWindows
+    ) -> WindowRecord | None:
+        """Return the record with which the cluster is to be claimed; None where it is to be tried later."""
+        own = windows.of(self.terms.holder(context))
+        if own is not None and own in windows.standing():
+            return self._anew(own, self._plan(store))
+        for other in windows.standing():
+            if is_alive(context, other):
+                self._refuse_or_wait(context, other, store)
+                return None
+        return self._afresh(context, hook, self._plan(store), windows.standing())
+
+    def _anew(self, own: WindowRecord, plan: Plan) -> WindowRecord:
         """Begin anew with what was running at first. Too late for stops, it still brings everything back."""
         now = datetime.now(UTC)
-        plan = self._plan(ledger)
-        record = replace(held, phase=Phase.OPEN)
+        record = replace(own, id=new_id(), phase=Phase.CLAIMING, took_over=())
         if self._why_not_now(now, plan) is None:
             record = replace(record, cutoff=self._cutoff_after(now, plan), lapses=self._lapses(now, plan))
-        ledger.write(record)
-        self.log.info("%s is open again", record.holder)
         return record
 
-    def _open(
-        self, context: Context, hook: MRSManagerHook, ledger: Ledger, dead: Record | None
-    ) -> Record | None:
-        plan, now = self._plan(ledger), datetime.now(UTC)
+    def _afresh(
+        self, context: Context, hook: MRSManagerHook, plan: Plan, dead: list[WindowRecord]
+    ) -> WindowRecord | None:
+        now = datetime.now(UTC)
         if reason := self._why_not_now(now, plan):
             self.terms.refuse(context, reason)
         services = self._look(context, hook)
@@ -111,34 +124,33 @@ class OpenWindow(BaseSensorOperator):
             self.log.info("On their way, to be settled first: %s", ", ".join(moving))
             return None
         self._check_cluster(context, hook)
-        if dead is None:
+        if not dead:
             self._check_health(context, hook)
-        else:
+        for other in dead:
             self.log.warning(
-                "%s is over and was never closed; what it left down is brought back", dead.holder
+                "%s is over and was never closed; what it left down is brought back", other.holder
             )
-        holder = self.terms.holder(context)
-        wanted = Record(
-            holder=holder,
+        self.log.info("%s", plan)
+        return WindowRecord(
+            id=new_id(),
+            holder=self.terms.holder(context),
             mrs_conn_id=self.mrs_conn_id,
             cluster_id=check_cluster_id(self.cluster_id),
             before=tuple(name for name, service in services.items() if service.state is ServiceState.UP),
+            down=tuple(name for name, service in services.items() if service.state is not ServiceState.UP),
             opened=now.timestamp(),
             cutoff=self._cutoff_after(now, plan),
             lapses=self._lapses(now, plan),
+            still_after=longest_stillness(self.dag, self.terms.group_id),
         )
-        record = ledger.claim(wanted, dead)
-        if record is None:
-            self.log.info("Somebody else is just claiming the cluster")
-            return None
-        if record.holder != holder:
-            self._refuse_or_wait(context, record, ledger)
-            return None
-        self.log.info("%s is open.\n%s", holder, plan)
-        return record
 
-    def _plan(self, ledger: Ledger) -> Plan:
-        return replace(self.terms.plan, measured=ledger.read_durations())
+    def _plan(self, store: WindowStore) -> Plan:
+        try:
+            measured = store.read_durations()
+        except RecordUnreadable as error:
+            self.log.warning("%s Going by the vendor's figures", error)
+            measured = {}
+        return replace(self.terms.plan, measured=measured)
 
     def _why_not_now(self, now: datetime, plan: Plan) -> str | None:
         """Say why the window can't open at this moment; None where it can."""
@@ -207,12 +219,9 @@ class OpenWindow(BaseSensorOperator):
         if health is not ClusterHealth.GOOD:
             self.terms.refuse(context, f"the health of the cluster is {health}, not GOOD")
 
-    def _is_dead(self, context: Context, held: Record) -> bool:
-        return held.lapses <= datetime.now(UTC).timestamp() or not is_under_way(context, held.holder)
-
-    def _refuse_or_wait(self, context: Context, held: Record, ledger: Ledger) -> None:
+    def _refuse_or_wait(self, context: Context, held: WindowRecord, store: WindowStore) -> None:
         lapses = datetime.fromtimestamp(held.lapses, UTC)
         reason = f"{held.holder} holds the cluster until it is closed, or until {lapses:%Y-%m-%d %H:%M} UTC"
         if self.terms.if_busy == "refuse":
-            self.terms.refuse(context, f"{reason} (Variable {ledger.name})")
+            self.terms.refuse(context, f"{reason} (Variable {store.key(held)})")
         self.log.info("Waiting: %s", reason)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, TypedDict
 
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    AirflowFailException,
+    AirflowSkipException,
+)
 
-from airflow_mrs.maintenance.ledger import Ledger
-from airflow_mrs.maintenance.record import NOT_MAPPED, Holder, Phase, Record
+from airflow_mrs.maintenance.state.record import NOT_MAPPED, Phase, WindowKey, WindowRecord
+from airflow_mrs.maintenance.state.runs import is_alive
+from airflow_mrs.maintenance.state.store import WindowStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,16 +24,38 @@ if TYPE_CHECKING:
     from airflow_mrs.maintenance.hours import Hours
     from airflow_mrs.maintenance.plan import Plan
     from airflow_mrs.maintenance.summary import WindowSummary
+    from airflow_mrs.manager.settings import Settings
 
 Refusal = Literal["fail", "skip"]
 IfBusy = Literal["refuse", "wait"]
 
 
 class Opening(TypedDict):
-    """What the task that opens a window hands to the others: the Variable with its record, and what was running."""
+    """What the task that opens a window hands to the others: its cluster's store, and its record as it was then."""
 
-    ledger: str
-    before: list[str]
+    store: str
+    record: dict[str, Any]
+
+
+class Standing(NamedTuple):
+    """
+    How things stand with a window.
+
+    :param store: the windows of its cluster.
+    :param record: what is known of it.
+    :param kept: whether that is what the store keeps; False where somebody has deleted or edited the Variable, so that
+        this is what the opening has handed over.
+    :param in_its_place: the record of the window that has taken the cluster over; None where none has.
+    """
+
+    store: WindowStore
+    record: WindowRecord
+    kept: bool
+    in_its_place: WindowRecord | None
+
+
+class ClusterChanged(AirflowException):
+    """The connection of a window leads to another cluster than when the window was opened."""
 
 
 @dataclass(frozen=True)
@@ -64,14 +91,14 @@ class Terms:
         """
         return f"{self.group_id}.{label}"
 
-    def holder(self, context: Context) -> Holder:
+    def holder(self, context: Context) -> WindowKey:
         """
         Return the window of a task's run.
 
         :param context: that of the task.
         """
         ti: Any = context["ti"]
-        return Holder(ti.dag_id, ti.run_id, self.group_id, ti.map_index if self.mapped else NOT_MAPPED)
+        return WindowKey(ti.dag_id, ti.run_id, self.group_id, ti.map_index if self.mapped else NOT_MAPPED)
 
     def pull(self, context: Context, label: str, key: str = "return_value") -> Any:  # noqa: ANN401 - any XCom
         """
@@ -84,70 +111,99 @@ class Terms:
         ti: Any = context["ti"]
         return ti.xcom_pull(task_ids=self.task_id(label), key=key, map_indexes=self.holder(context).map_index)
 
-    def opening(self, context: Context) -> Opening:
+    def standing(self, context: Context) -> Standing:
         """
-        Return what the task that opened the window has handed over.
+        Return how things stand with the window.
+
+        What its opening has handed over tells which cluster it has. Where that is gone, the store that knows of the window
+        does. Where both are gone, it was never opened.
 
         :param context: that of any task of the window.
         :raises AirflowFailException: where it was never opened.
+        :raises VariablesUnreadable: where Airflow does not tell.
         """
-        opening: Opening | None = self.pull(context, "open")
-        if opening is None:
-            raise self._not_open(context, "it was never opened")
-        return opening
-
-    def require_open(self, context: Context) -> Record:
-        """
-        Return the record of the window, if this run has it open for stops and for work.
-
-        :param context: that of any task of the window.
-        :raises AirflowFailException: where it has not, as when a task was cleared on its own.
-        """
-        record = self.require_not_closed(context)
+        holder = self.holder(context)
+        handed_over = self._handed_over(context)
+        store = WindowStore.find(holder) if handed_over is None else handed_over[0]
+        if store is None:
+            handed_over = self._handed_over(context)  # Airflow answers now, which it perhaps did not
+            if handed_over is None:
+                raise self._not_open(context, "it was never opened")
+            store = handed_over[0]
+        windows = store.read()
+        record, kept = windows.of(holder), True
         if record is None:
+            if handed_over is None:
+                raise self._not_open(context, "it was never opened")
+            record, kept = handed_over[1], False
+        return Standing(store, record, kept, windows.successor(record))
+
+    def _handed_over(self, context: Context) -> tuple[WindowStore, WindowRecord] | None:
+        """Return what the opening has handed over; None where that is gone, or of a form that is not ours."""
+        opening = self.pull(context, "open")
+        try:
+            return WindowStore(opening["store"]), WindowRecord.from_dict(opening["record"])
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    def require_open(self, context: Context) -> Standing:
+        """
+        Return how things stand with the window, if it is open for stops and for work.
+
+        :param context: that of any task of the window.
+        :raises AirflowFailException: where it is not, as when a task was cleared on its own.
+        :raises VariablesUnreadable: where Airflow does not tell.
+        """
+        standing = self.standing(context)
+        if not standing.kept:
             raise self._not_open(context, "its record is gone")
-        if record.phase is Phase.CLOSING:
-            raise self._not_open(context, "services are being started again")
-        return record
+        if standing.in_its_place is not None:
+            raise self._not_open(context, f"{standing.in_its_place.holder} has taken the cluster over")
+        if standing.record.phase is not Phase.OPEN:
+            reason = "it is closed" if standing.record.closed else "services are being started again"
+            raise self._not_open(context, reason)
+        return standing
 
-    def require_not_closed(self, context: Context) -> Record | None:
+    def begin_to_close(self, context: Context) -> Standing:
         """
-        Return the record of the window, if this run still has something to bring back.
+        Note that from here on it is too late for stops and for work, and return how things stand.
+
+        A record that is gone is kept anew: it says what is down, for the guard too.
 
         :param context: that of any task of the window.
-        :return: the record; None where somebody has deleted it, which must not keep a service down.
-        :raises AirflowFailException: where the window was closed, or taken over.
+        :raises AirflowFailException: where the window is closed, or another one has the cluster, which then brings back
+            what this one has stopped, or leaves it to the guard.
+        :raises VariablesUnreadable: where Airflow does not tell.
         """
-        record = self.require_mine(context)
-        if record is not None and record.closed:
+        standing = self.standing(context)
+        if standing.record.closed:
             raise self._not_open(context, "it is closed")
-        return record
+        if standing.kept:
+            record = standing.store.update(standing.record, WindowRecord.begin_to_close)
+        else:
+            record = standing.record.begin_to_close()
+            standing.store.write(record)
+        for other in standing.store.read().standing():
+            if other.holder != record.holder and is_alive(context, other):
+                raise self._not_open(context, f"{other.holder} holds the cluster")
+        return standing._replace(record=record)
 
-    def require_mine(self, context: Context) -> Record | None:
+    def require_same_cluster(self, standing: Standing, settings: Settings, cluster_id: int) -> None:
         """
-        Return the record of the window, open or closed.
+        Refuse to act on another cluster than that of the window, should somebody have changed the connection.
 
-        :param context: that of any task of the window.
-        :return: the record; None where somebody has deleted it.
-        :raises AirflowFailException: where another window has taken the cluster over.
+        :param standing: how things stand with the window.
+        :param settings: those of the connection.
+        :param cluster_id: the cluster.
+        :raises ClusterChanged: where they lead to another cluster.
         """
-        record = Ledger(self.opening(context)["ledger"]).read()
-        if record is not None and record.holder != self.holder(context):
-            raise self._not_open(context, f"{record.holder} holds the cluster")
-        return record
-
-    def begin_to_close(self, context: Context, record: Record) -> Record:
-        """
-        Note that from here on it is too late for stops and for work.
-
-        :param context: that of any task of the window.
-        :param record: the record of the window.
-        :return: the record as it is now.
-        """
-        if record.phase is Phase.OPEN:
-            record = replace(record, phase=Phase.CLOSING)
-            Ledger(self.opening(context)["ledger"]).write(record)
-        return record
+        now = WindowStore.of(settings, cluster_id)
+        if now != standing.store:
+            raise ClusterChanged(
+                f"{settings}: {standing.record.holder} was opened on another cluster than this connection now leads to "
+                f"({standing.store}, not {now}). Nothing was done. Let the connection lead to the first one again, then "
+                "clear this task."
+            )
 
     def refuse(self, context: Context, reason: str) -> NoReturn:
         """

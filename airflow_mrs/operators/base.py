@@ -6,6 +6,7 @@ import time
 from abc import abstractmethod
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
@@ -124,7 +125,9 @@ class MRSCommandOperator(BaseOperator):
         try:
             contact = Contact(self._running, self.poll_interval, deadline, time.time())
             submitted = hook.client.run(
-                undertaking.submit(contact, keeper.kept()), self.log, remember=keeper.keep
+                undertaking.submit(contact, keeper.kept()),
+                self.log,
+                remember=partial(self._keep, context, keeper),
             )
             command_id = submitted.command_id
             if command_id is not None:
@@ -139,6 +142,19 @@ class MRSCommandOperator(BaseOperator):
             self._defer(undertaking, hook.mrs_conn_id, command_id, deadline)
         keeper.keep(note.done())
         return NO_COMMAND if command_id is None else command_id
+
+    def before_sending(self, context: Context) -> None:
+        """
+        Look once more whether the request may be sent, each time right before it is.
+
+        :param context: Airflow's context.
+        :raises Exception: where it may not.
+        """
+
+    def _keep(self, context: Context, keeper: NoteKeeper, note: Mapping[str, str | int]) -> None:
+        if note["phase"] == "submitting":
+            self.before_sending(context)
+        keeper.keep(note)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> int:
         """

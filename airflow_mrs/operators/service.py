@@ -80,7 +80,7 @@ class _ServiceOperator(MRSCommandOperator):
 
     def resumed(self, context: Context, event: Mapping[str, Any]) -> Undertaking:  # noqa: ARG002 - the event tells all
         """Return the undertaking that a trigger's event speaks of."""
-        return undertake(_told_by(event))
+        return undertake(told_by(event))
 
     def _change(self, action: Action, status_property: str | None = None) -> ServiceChange:
         if not isinstance(self.only_self, bool):
@@ -92,8 +92,12 @@ class _ServiceOperator(MRSCommandOperator):
         )
 
 
-def _told_by(event: Mapping[str, Any]) -> ServiceChange:
-    """Return the change that was waited for; what the operator's templates say may have changed since."""
+def told_by(event: Mapping[str, Any]) -> ServiceChange:
+    """
+    Return the change that was waited for; what the operator's templates say may have changed since.
+
+    :param event: what a trigger says.
+    """
     return ServiceChange(Action(event["action"]), event["service_name"], event["cluster_id"])
 
 
@@ -206,7 +210,7 @@ class MRSRestartServiceOperator(_ServiceOperator):
             return command_id
         with no_retry_of_what_cannot_change(), MRSManagerHook(event["mrs_conn_id"]) as hook:
             start = replace(
-                _told_by(event), action=Action.START, status_property=hook.settings.status_property
+                told_by(event), action=Action.START, status_property=hook.settings.status_property
             )
             return self.carry_out(context, hook, undertake(start), event["deadline"])
 

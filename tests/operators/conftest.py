@@ -136,11 +136,11 @@ def xcom(run: DagRun, task_id: str) -> object:
     return ti.xcom_pull(task_ids=task_id)
 
 
-def read_variable(key: str) -> str:
-    """Read one of Airflow's Variables, which from outside of a task are to be had from the database alone."""
+def read_variables(prefix: str) -> dict[str, str]:
+    """Read Airflow's Variables, which from outside of a task are to be had from the database alone."""
     with _variables() as (session, variable):
-        value: str = session.query(variable).filter(variable.key == key).one().val
-    return value
+        rows = session.query(variable).filter(variable.key.startswith(prefix, autoescape=True))
+        return {row.key: row.val for row in rows}
 
 
 def write_variable(key: str, value: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_mrs.maintenance import ledger, window
+from airflow_mrs.maintenance import window
 from airflow_mrs.maintenance.hours import Hours
 from dev.harness import ROOT
 from tests.operators.conftest import load_dags, states, xcom
@@ -27,8 +27,8 @@ EXAMPLES = ROOT / "example_dags"
 
 
 @pytest.fixture(autouse=True)
-def _brisk(brisk: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger, "SETTLING_SECONDS", 1.5)
+def _brisk(brisk: None) -> None:
+    pass
 
 
 def sent(manager: Simulator) -> list[str]:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_mrs.maintenance import admission, closing, ledger, moving
-from airflow_mrs.maintenance.record import Holder, Record
+from airflow_mrs.maintenance import admission, closing, moving
+from airflow_mrs.maintenance.state.record import Phase, WindowKey, WindowRecord, new_id
+from airflow_mrs.maintenance.state.store import WindowStore
 from airflow_mrs.simulator.faults import Patch, Status, Word
-from tests.operators.conftest import AIRFLOW_3, load_dags, read_variable, states, write_variable, xcom
+from tests.operators.conftest import AIRFLOW_3, load_dags, read_variables, states, write_variable, xcom
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,8 +34,8 @@ WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["blocking", "de
 
 
 @pytest.fixture(autouse=True)
-def _brisk(brisk: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger, "SETTLING_SECONDS", 1.5)
+def _brisk(brisk: None) -> None:
+    pass
 
 
 @pytest.fixture
@@ -62,12 +64,18 @@ def down(manager: Simulator) -> set[str]:
     return {name for name, service in manager.cluster.services.items() if service.state != "started"}
 
 
-def ledger_of(manager: Simulator) -> str:
-    return f"mrs_window_127.0.0.1_{manager.web_port}_1"
+def store_of(manager: Simulator) -> WindowStore:
+    return WindowStore(f"mrs_window_127.0.0.1_{manager.web_port}_1")
 
 
-def record_of(manager: Simulator) -> Record:
-    return Record.from_json(read_variable(ledger_of(manager)))
+def records_of(manager: Simulator) -> list[WindowRecord]:
+    """Return what is known of the windows of a cluster, the newest last."""
+    kept = read_variables(f"{store_of(manager).name}_")
+    return [WindowRecord.from_json(text) for _, text in sorted(kept.items())]
+
+
+def record_of(manager: Simulator) -> WindowRecord:
+    return records_of(manager)[-1]
 
 
 def clock(**delta: float) -> str:
@@ -391,22 +399,24 @@ def test_the_work_goes_on_or_is_cut(
 # ---- one at a time, and what is remembered ---------------------------------------------------------------
 
 
-def held_by_somebody(manager: Simulator, **changes: Any) -> None:
-    """Let there be a window that was never closed, and let the guard know of it alone."""
-    record = Record(
+def held_by_somebody(manager: Simulator, **changes: Any) -> WindowRecord:
+    """Let there be a window that was never closed."""
+    record = WindowRecord(
         **{
-            "holder": Holder("another_dag", "a_run", "maintenance"),
+            "id": new_id(),
+            "holder": WindowKey("another_dag", "a_run", "maintenance"),
             "mrs_conn_id": "mrs_default",
             "cluster_id": 1,
             "before": ("Hive", "HBase"),
             "opened": time.time(),
             "cutoff": None,
             "lapses": time.time() + 3600,
+            "phase": Phase.OPEN,
             **changes,
         }
     )
-    write_variable(ledger_of(manager), record.to_json())
-    register(ledger_of(manager))
+    write_variable(store_of(manager).key(record), record.to_json())
+    return record
 
 
 def test_what_a_dead_window_left_down_is_brought_back(manager: Simulator, run_window: RunWindow) -> None:
@@ -496,14 +506,8 @@ def test_the_guard_tries_every_start_and_comes_again(manager: Simulator) -> None
 def test_one_cluster_that_is_gone_does_not_keep_others_down(manager: Simulator) -> None:
     held_by_somebody(manager)
     manager.cluster.set_state("HBase", "stopped")
-    gone = Record(Holder("a", "b", "c"), "no_such_connection", 1, ("HBase",), 0.0, None, 0.0)
-    write_variable("mrs_window_gone_1_1", gone.to_json())
-    register("mrs_window_gone_1_1", ledger_of(manager))
+    gone = replace(record_of(manager), mrs_conn_id="no_such_connection")
+    write_variable(WindowStore("mrs_window_gone_1_1").key(gone), gone.to_json())
 
     assert look_after().state == "failed"
     assert not down(manager)
-
-
-def register(*names: str) -> None:
-    """Let the guard know of these windows alone, and not of those that other tests have left open."""
-    write_variable("mrs_windows", json.dumps(names))

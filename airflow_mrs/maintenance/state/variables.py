@@ -1,0 +1,223 @@
+"""
+Airflow's Variables, read so that what is unreadable is never taken for absent.
+
+``Variable.get(key, default)`` is of no use for that. In Airflow 3 it returns the default for every failure of the API
+server but 401 and 403, and that server answers 404 for any error of its database. In Airflow 2 it passes over errors of
+secrets backends. Here an absence must be confirmed, and what can't be confirmed is asked again and then is an error.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import time
+from functools import cache
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from airflow.providers.common.compat.sdk import AirflowException, Variable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 60.0
+"""Seconds for which Airflow is asked again before an error is raised. Airflow's own client has tried several times by then."""
+
+MOST_INDEXED = 30
+"""Records of one cluster that an index lists. Many fewer are kept."""
+
+_PAUSE = 2.0
+
+
+class VariablesUnreadable(AirflowException):
+    """Airflow does not tell what is in a Variable, or whether there is one. Nothing was decided; a retry may help."""
+
+
+def read(key: str) -> str | None:
+    """
+    Return the content of a Variable.
+
+    :param key: its key.
+    :return: its content; None where there surely is no such Variable.
+    :raises VariablesUnreadable: where Airflow does not tell for a minute.
+    """
+    return _firmly(f"Variable {key!r} can't be read", lambda: _access().read(key))
+
+
+def keys(prefix: str) -> list[str]:
+    """
+    List Variables.
+
+    :param prefix: what their keys begin with.
+    :return: the keys, sorted.
+    :raises VariablesUnreadable: where Airflow does not tell for a minute.
+    """
+    return _firmly(f"Variables {prefix}... can't be listed", lambda: sorted(_access().keys(prefix)))
+
+
+def write(key: str, text: str, description: str) -> None:
+    """
+    Set a Variable.
+
+    :param key: its key.
+    :param text: its content.
+    :param description: what it is, for people who look through Airflow's Variables.
+    :raises VariablesUnreadable: where Airflow does not confirm it for a minute. It may have been set, or may yet be.
+    """
+    _firmly(f"Variable {key!r} can't be written", lambda: Variable.set(key, text, description))
+
+
+def delete(key: str) -> None:
+    """
+    Delete a Variable, if it is there.
+
+    :param key: its key.
+    :raises VariablesUnreadable: where Airflow does not confirm it for a minute.
+    """
+    _firmly(f"Variable {key!r} can't be deleted", lambda: Variable.delete(key))
+
+
+def enlist(key: str) -> None:
+    """
+    See to it that :func:`keys` lists a Variable, where Airflow itself lists none.
+
+    :param key: its key.
+    :raises VariablesUnreadable: where Airflow does not confirm it for a minute.
+    """
+    _firmly(f"Variable {key!r} can't be enlisted", lambda: _access().enlist(key))
+
+
+def _firmly(failed: str, ask: Callable[[], T]) -> T:
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return ask()
+        except Exception as error:  # whatever Airflow raises
+            if time.monotonic() + _PAUSE >= deadline:
+                raise VariablesUnreadable(
+                    f"{failed}: Airflow has not answered for {PATIENCE:.0f} s, last with {type(error).__name__}. Nothing "
+                    "was decided by that. Try again when Airflow's API server and database answer."
+                ) from error
+            log.warning("%s, asking again: %s", failed, type(error).__name__)
+            time.sleep(_PAUSE)
+
+
+class _Access(Protocol):
+    """How Variables are read and listed. Each error is one of Airflow's."""
+
+    def read(self, key: str) -> str | None: ...
+    def keys(self, prefix: str) -> Iterable[str]: ...
+    def enlist(self, key: str) -> None: ...
+
+
+@cache
+def _access() -> _Access:
+    if not Variable.__module__.startswith("airflow.sdk"):
+        return _Database()
+    return _Listed() if hasattr(Variable, "keys") else Indexed()
+
+
+class _Database:
+    """Airflow 2, where tasks reach the database."""
+
+    def read(self, key: str) -> str | None:
+        from airflow.utils.session import create_session  # noqa: PLC0415 - imports the database's models
+
+        rows: Any = Variable
+        with create_session() as session:
+            row = session.query(rows).filter(rows.key == key).one_or_none()
+            if row is None:
+                return None
+            if row.val is None:  # it can't be decrypted
+                raise LookupError(key)
+            return str(row.val)
+
+    def keys(self, prefix: str) -> Iterable[str]:
+        from airflow.utils.session import create_session  # noqa: PLC0415 - imports the database's models
+
+        rows: Any = Variable
+        with create_session() as session:
+            return [
+                key for (key,) in session.query(rows.key).filter(rows.key.startswith(prefix, autoescape=True))
+            ]
+
+    def enlist(self, key: str) -> None:
+        """Do nothing: every Variable is listed."""
+
+
+class _Listed:
+    """Airflow 3.3 and later, whose list of keys fails where it can't be read."""
+
+    def read(self, key: str) -> str | None:
+        text: str | None = Variable.get(key, None)
+        if text is None and key in self.keys(key):
+            raise LookupError(key)
+        return text
+
+    def keys(self, prefix: str) -> Iterable[str]:
+        return list(Variable.keys(prefix=prefix))
+
+    def enlist(self, key: str) -> None:
+        """Do nothing: every Variable is listed."""
+
+
+class Indexed:
+    """
+    Airflow 3.0 to 3.2, which list no Variables.
+
+    A Variable is absent only if another one, which is surely there, can be read right after it. Keys are listed in an
+    index. Several tasks may write that at a time, so that an entry can get lost: whoever adds one looks a while later
+    whether it is still there, and each later task of a window looks once more.
+    """
+
+    index = "mrs_windows"
+    witness = "mrs_windows_witness"
+    settling_seconds = 1.0
+    rounds = 10
+
+    def read(self, key: str) -> str | None:
+        """Return the content of a Variable; None where there surely is none."""
+        text: str | None = Variable.get(key, None)
+        if text is not None:
+            return text
+        if Variable.get(self.witness, None) is None:
+            # Its content never changes, so that writing it can do no harm.
+            Variable.set(self.witness, "If this can be read, what can't be read is not there.")
+        text = Variable.get(key, None)
+        if text is None and Variable.get(self.witness, None) is None:
+            raise LookupError(key)
+        return text
+
+    def keys(self, prefix: str) -> Iterable[str]:
+        """List the Variables of the index."""
+        return [key for key in self._entries() if key.startswith(prefix)]
+
+    def enlist(self, key: str) -> None:
+        """Add a Variable to the index, if it is not there."""
+        if key in self._entries():
+            return
+        for _ in range(self.rounds):
+            entries = self._entries()
+            if key not in entries:
+                Variable.set(self.index, json.dumps(_newest([*entries, key])), "Maintenance windows of MRS")
+            time.sleep(self.settling_seconds * (1 + random.random()))  # noqa: S311 - so that no two keep step
+            if key in self._entries():
+                return
+        raise LookupError(key)
+
+    def _entries(self) -> list[str]:
+        text = self.read(self.index)
+        entries: list[str] = json.loads(text) if text else []
+        return entries
+
+
+def _newest(entries: list[str]) -> list[str]:
+    """Leave out entries of records that are long gone: those of a cluster differ in what follows the last underscore."""
+    clusters: dict[str, list[str]] = {}
+    for entry in sorted(entries):
+        clusters.setdefault(entry.rpartition("_")[0], []).append(entry)
+    return [entry for of_one in clusters.values() for entry in of_one[-MOST_INDEXED:]]

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from airflow_mrs.maintenance.state.record import Phase, WindowKey, WindowRecord, new_id
+
+CLAIM = WindowRecord(
+    id=new_id(),
+    holder=WindowKey("a_dag", "a_run", "maintenance"),
+    mrs_conn_id="mrs_default",
+    cluster_id=1,
+    before=("Hive", "HBase"),
+    down=("Kafka",),
+    opened=12.5,
+    cutoff=None,
+    lapses=9e9,
+)
+OPEN = CLAIM.open()
+CLOSING = OPEN.begin_to_close()
+CLOSED = CLOSING.close()
+
+
+def test_a_window_goes_from_phase_to_phase() -> None:
+    assert [record.phase for record in (CLAIM, OPEN, CLOSING, CLOSED)] == list(Phase)
+    assert [record.has_the_cluster for record in (CLAIM, OPEN, CLOSING, CLOSED)] == [False, True, True, False]
+
+
+def test_a_window_may_be_told_twice() -> None:
+    assert OPEN.open() == OPEN
+    assert CLOSING.begin_to_close() == CLOSING
+    assert CLOSED.close() == CLOSED
+
+
+@pytest.mark.parametrize(
+    ("record", "step"),
+    [
+        (CLAIM, WindowRecord.begin_to_close),
+        (CLAIM, WindowRecord.close),
+        (OPEN, WindowRecord.close),
+        (CLOSING, WindowRecord.open),
+        (CLOSED, WindowRecord.open),
+        (CLOSED, WindowRecord.begin_to_close),
+    ],
+)
+def test_there_is_no_way_back_and_none_is_passed_over(record: WindowRecord, step: object) -> None:
+    assert callable(step)
+    with pytest.raises(ValueError, match="can't become"):
+        step(record)
+
+
+def test_who_takes_over_brings_back_what_all_have_stopped() -> None:
+    first = replace(OPEN, id="1", before=("HDFS", "HBase"))
+    second = replace(OPEN, id="2", before=("HBase", "Kafka"))
+
+    mine = CLAIM.open(instead_of=[first, second])
+
+    assert mine.before == ("HDFS", "HBase", "Kafka", "Hive")
+    assert mine.took_over == ("1", "2")
+
+
+@pytest.mark.parametrize("record", [CLAIM, OPEN, CLOSING, CLOSED], ids=lambda record: record.phase)
+def test_it_is_kept_as_json(record: WindowRecord) -> None:
+    kept = replace(record, cutoff=17.25, took_over=("1",))
+
+    assert WindowRecord.from_json(kept.to_json()) == kept
+    assert WindowRecord.from_dict(json.loads(json.dumps(kept.to_dict()))) == kept
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"phase": "shut"},
+        {"before": "HBase"},
+        {"before": [1]},
+        {"holder": {"dag_id": "a"}},
+        {"holder": None},
+        {"cluster_id": "one"},
+        {"mrs_conn_id": None},
+        {"lapses": "tomorrow"},
+        {"lapses": float("nan")},
+        {"opened": float("inf")},
+        {"cutoff": "03:00"},
+        {"unheard_of": 1},
+    ],
+    ids=str,
+)
+def test_what_somebody_has_edited_is_no_record(edit: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        WindowRecord.from_dict({**OPEN.to_dict(), **edit})
+
+
+@pytest.mark.parametrize("text", ["", "{", "null", "[]", '"open"', "12", "{}"])
+def test_what_is_none_of_ours_is_no_record(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        WindowRecord.from_json(text)
+
+
+def test_ids_sort_by_time() -> None:
+    ids = [new_id() for _ in range(50)]
+
+    assert len(set(ids)) == 50
+    assert all(first[:21] <= second[:21] for first, second in pairwise(ids))
