@@ -48,9 +48,9 @@ def why_it_freezes(dag: DAG) -> str | None:
         )
     if dag.max_consecutive_failed_dag_runs > 0:
         return (
-            f"DAG {dag.dag_id!r} has max_consecutive_failed_dag_runs={dag.max_consecutive_failed_dag_runs}, of its own or "
-            "by [core] max_consecutive_failed_dag_runs_per_dag. When so many runs have failed, Airflow pauses the DAG, "
-            "also while another run has a maintenance window open, and leaves its services down. Set "
+            f"DAG {dag.dag_id!r} has max_consecutive_failed_dag_runs={dag.max_consecutive_failed_dag_runs}: of its own, by "
+            "[core] max_consecutive_failed_dag_runs_per_dag, or by a policy. When so many runs have failed, Airflow pauses "
+            "the DAG, also while another run has a maintenance window open, and leaves its services down. Set "
             "dag.max_consecutive_failed_dag_runs = 0 before the window."
         )
     return None
