@@ -363,18 +363,19 @@ def test_every_task_of_the_work_asks_first(dag: DAG) -> None:
     assert own._pre_execute_hook is None
 
 
-def test_work_that_is_cut_is_cut_in_the_triggerer_too() -> None:
+def test_work_that_is_cut_is_cut_in_the_triggerer_too(monkeypatch: pytest.MonkeyPatch) -> None:
     one = Work(task_id="work")
-    admission: Any = Admission.__new__(Admission)
+    begun: Any = Admission.__new__(Admission)
+    clock = SimpleNamespace(time=lambda: 1000.0)
+    monkeypatch.setattr(admission, "time", clock)
 
-    admission._cut({"task": one}, time.time() + 5)
+    begun._cut({"task": one}, 1005.0)
+    clock.time = lambda: 1002.0  # it worked for a while before it defers
 
-    assert one.execution_timeout is not None
-    assert timedelta(seconds=4) < one.execution_timeout <= timedelta(seconds=5)
+    assert one.execution_timeout == timedelta(seconds=5)
     with pytest.raises(TaskDeferred) as deferral:
         one.defer(trigger=MRSClusterHealthTrigger("a", 1, 0.0), method_name="x", timeout=timedelta(hours=1))
-    assert isinstance(deferral.value.timeout, timedelta)
-    assert deferral.value.timeout <= timedelta(seconds=5)
+    assert deferral.value.timeout == timedelta(seconds=3)
 
 
 class Asynchronous(Work):
