@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseOperator, SkipMixin
+from airflow.providers.common.compat.sdk import BaseOperator, BaseSensorOperator, SkipMixin
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, MappedOperator
+
+# On Airflow 2 they are of that class too, and never make use of it.
+_SENSORS = (BaseSensorOperator,) if issubclass(BaseSensorOperator, SkipMixin) else ()
 
 
 class Joint(BaseOperator):
@@ -26,7 +29,8 @@ class Joint(BaseOperator):
 
         :param task: any task.
         """
-        return issubclass(getattr(task, "operator_class", type(task)), SkipMixin)
+        operator: Any = getattr(task, "operator_class", type(task))
+        return issubclass(operator, SkipMixin) and not issubclass(operator, _SENSORS)
 
     def execute(self, context: Context) -> None:
         """

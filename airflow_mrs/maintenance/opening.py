@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseSensorOperator, PokeReturnValue
+from airflow.providers.common.compat.sdk import AirflowFailException, BaseSensorOperator, PokeReturnValue
 
 from airflow_mrs.faults import no_retry_of_what_cannot_change
 from airflow_mrs.hooks.mrs_manager import MRSManagerHook
+from airflow_mrs.maintenance.dag_checks import why_unfit
 from airflow_mrs.maintenance.hooks import best_effort
 from airflow_mrs.maintenance.state.record import Phase, WindowRecord, new_id
 from airflow_mrs.maintenance.state.runs import is_alive
@@ -67,13 +68,26 @@ class OpenWindow(BaseSensorOperator):
         self.mrs_conn_id = mrs_conn_id
         self.cluster_id = cluster_id
 
+    def resolve_template_files(self) -> None:
+        """
+        Look at the DAG: Airflow calls this when it has read all of its file, and before policies.
+
+        :raises ValueError: where the DAG might leave services down.
+        """
+        super().resolve_template_files()
+        if reason := why_unfit(self.dag, self.terms):
+            raise ValueError(reason)
+
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """
-        Open the window, if it can be opened now.
+        Look at the DAG again, as policies have made it, and open the window, if it can be opened now.
 
         :param context: Airflow's context.
         :return: whether it is open; False where services are on their way, or another window is to be waited for.
+        :raises AirflowFailException: where the DAG might leave services down.
         """
+        if reason := why_unfit(self.dag, self.terms, context.get("logical_date")):
+            raise AirflowFailException(f"{reason} Nothing was stopped.")
         with no_retry_of_what_cannot_change(), MRSManagerHook(self.mrs_conn_id) as hook:
             store = WindowStore.of(hook.settings, check_cluster_id(self.cluster_id))
             windows = store.read()

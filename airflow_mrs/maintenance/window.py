@@ -10,6 +10,7 @@ from airflow.providers.common.compat.sdk import TaskGroup, TriggerRule
 
 from airflow_mrs.maintenance.admission import Admission
 from airflow_mrs.maintenance.closing import CloseWindow, Outcome, Verdict
+from airflow_mrs.maintenance.dag_checks import why_it_freezes
 from airflow_mrs.maintenance.hours import Hours
 from airflow_mrs.maintenance.joint import Joint
 from airflow_mrs.maintenance.moving import StartInWindow, StopInWindow
@@ -20,7 +21,12 @@ from airflow_mrs.maintenance.terms import Terms
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 
-    from airflow.providers.common.compat.sdk import BaseOperator, Context, EdgeModifier, MappedOperator
+    from airflow.providers.common.compat.sdk import (
+        BaseOperator,
+        Context,
+        EdgeModifier,
+        MappedOperator,
+    )
     from airflow.sdk.definitions._internal.mixins import DependencyMixin
     from airflow.sdk.definitions._internal.node import DAGNode
 
@@ -89,8 +95,7 @@ class MaintenanceWindow(TaskGroup):
     :param timeout: seconds for the wait for one command, whatever ``default_args`` say.
     :param group_id: the id of the task group.
     :param kwargs: what else a task group takes.
-    :raises ValueError: for services that need each other in a circle, for hours that don't exist, and for a DAG with a
-        ``dagrun_timeout``, which would leave services down.
+    :raises ValueError: for services that need each other in a circle, and for hours that don't exist.
     """
 
     def __init__(  # noqa: PLR0913 - each with a default
@@ -125,14 +130,12 @@ class MaintenanceWindow(TaskGroup):
         hours = Hours(ends, opens, timezone)
         if cut_work and ends is None:
             raise ValueError("Work can be cut only in a window that ends.")
-        super().__init__(group_id=group_id, **kwargs)
-        self._side_by_side = side_by_side
-        if not self.prefix_group_id:
+        if not kwargs.get("prefix_group_id", True):
             raise ValueError(
                 "The tasks of a maintenance window carry the name of their group: leave prefix_group_id on."
             )
-        self._cluster = _given(mrs_conn_id=mrs_conn_id, cluster_id=cluster_id)
-        self._waiting = _given(deferrable=deferrable, poll_interval=poll_interval, timeout=timeout)
+        super().__init__(group_id=group_id, **kwargs)
+        self._side_by_side = side_by_side
         self._is_wired = False
         self._outcome: Outcome | None = None
         self._terms = Terms(
@@ -150,6 +153,11 @@ class MaintenanceWindow(TaskGroup):
             on_open=on_open,
             on_close=on_close,
         )
+        # Made here, not with the block: a window without a block is then found to be one.
+        self._make_tasks(
+            cluster=_given(mrs_conn_id=mrs_conn_id, cluster_id=cluster_id),
+            waiting=_given(deferrable=deferrable, poll_interval=poll_interval, timeout=timeout),
+        )
 
     @property
     def plan(self) -> Plan:
@@ -162,22 +170,16 @@ class MaintenanceWindow(TaskGroup):
         return self._close.output
 
     def __enter__(self) -> Self:
-        """Begin the block; the tasks of the window are there from now on."""
-        self._refuse_a_dagrun_timeout()
+        """
+        Begin the block.
+
+        :raises ValueError: in a DAG that Airflow may end or pause in mid-window, and for a second block.
+        """
+        if self._is_wired:
+            raise ValueError(f"Maintenance window {self.group_id!r} had its block already.")
+        if reason := why_it_freezes(self.dag):
+            raise ValueError(reason)
         super().__enter__()
-        ours = {"terms": self._terms, **self._arguments()}
-        self._open = OpenWindow(task_id="open", **self._cluster, **ours)
-        moving = {**self._cluster, **self._waiting, **ours, "only_self": True, "wait_for_completion": True}
-        self._stops = {
-            service: StopInWindow(task_id=f"stop_{service}", service_name=service, **moving)
-            for service in self.plan.stops
-        }
-        self._starts = {
-            service: StartInWindow(task_id=f"start_{service}", service_name=service, **moving)
-            for service in self.plan.starts
-        }
-        self._close = CloseWindow(task_id="close", **self._cluster, **ours)
-        self._verdict = Verdict(task_id="verdict", **ours)
         return self
 
     def __exit__(self, error_type: type[BaseException] | None, *error: object) -> None:
@@ -218,19 +220,26 @@ class MaintenanceWindow(TaskGroup):
         """Yield the task that what comes after the window waits for: not the work, as with other teardowns."""
         yield self._verdict
 
+    def _make_tasks(self, cluster: dict[str, Any], waiting: dict[str, Any]) -> None:
+        ours = {"terms": self._terms, **self._arguments()}
+        moving = {**cluster, **waiting, **ours, "only_self": True, "wait_for_completion": True}
+        self._open = OpenWindow(task_id="open", **cluster, **ours)
+        self._stops = {
+            service: StopInWindow(task_id=f"stop_{service}", service_name=service, **moving)
+            for service in self.plan.stops
+        }
+        self._starts = {
+            service: StartInWindow(task_id=f"start_{service}", service_name=service, **moving)
+            for service in self.plan.starts
+        }
+        self._close = CloseWindow(task_id="close", **cluster, **ours)
+        self._verdict = Verdict(task_id="verdict", **ours)
+
     def _arguments(self) -> dict[str, Any]:
         """Return what all tasks of the window, other than the work, are made with."""
         defaults = {**self.dag.default_args, **self.default_args}
         unless_given = {name: value for name, value in _UNLESS_GIVEN.items() if name not in defaults}
-        return {**_NEVER_INHERITED, **unless_given}
-
-    def _refuse_a_dagrun_timeout(self) -> None:
-        if self.dag.dagrun_timeout is not None:
-            raise ValueError(
-                f"DAG {self.dag.dag_id!r} has a dagrun_timeout. When that passes, Airflow skips every task that is not "
-                "over, the starts of a maintenance window too, and leaves its services down. Give the window an end and "
-                "cut_work, or give its tasks an execution_timeout; a DeadlineAlert tells of a run that takes too long."
-            )
+        return {**_NEVER_INHERITED, **unless_given, "task_group": self, "dag": self.dag}
 
     def _wire(self) -> None:
         work = self._work()
@@ -304,9 +313,7 @@ class MaintenanceWindow(TaskGroup):
     def _add_outcome(self) -> None:
         """Keep the run red where the verdict is not its last task any more."""
         wired, self._is_wired = self._is_wired, False
-        self._outcome = Outcome(
-            task_id="outcome", terms=self._terms, task_group=self, dag=self.dag, **self._arguments()
-        )
+        self._outcome = Outcome(task_id="outcome", terms=self._terms, **self._arguments())
         self._is_wired = wired
         self._verdict.set_downstream(self._outcome)
         self._outcome.as_teardown(setups=self._open, on_failure_fail_dagrun=True)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from itertools import pairwise
+from textwrap import dedent
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.common.compat.sdk import (
     DAG,
+    AirflowFailException,
     BaseOperator,
     SkipMixin,
     TaskDeferred,
@@ -19,23 +25,36 @@ from airflow.providers.common.compat.sdk import (
     task_group,
 )
 
-from airflow_mrs.maintenance import maintenance_window
+from airflow_mrs.maintenance import admission, maintenance_window
 from airflow_mrs.maintenance.admission import Admission
+from airflow_mrs.operators.service import (
+    MRSRestartServiceOperator,
+    MRSStartServiceOperator,
+    MRSStopServiceOperator,
+)
 from airflow_mrs.triggers.cluster import MRSClusterHealthTrigger
-from tests.operators.conftest import AIRFLOW_3
+from tests.operators.conftest import AIRFLOW_3, load_dags, states
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from airflow_mrs.simulator import Simulator
+
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
 def dag() -> Iterator[DAG]:
-    with DAG("a_dag", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
+    with DAG("a_dag", schedule=None, start_date=START) as dag:
         yield dag
 
 
 class Work(BaseOperator):
     """Any work."""
+
+    template_fields = ("value",)
 
     def __init__(self, *, value: str = "", **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -191,6 +210,30 @@ def test_it_opens_only_after_what_its_work_waits_for(dag: DAG) -> None:
     assert dag.get_task("maintenance.open").upstream_task_ids == {"extract"}
 
 
+def test_a_window_can_be_drawn_and_asked_for_its_summary_before_its_block(dag: DAG) -> None:
+    window = maintenance_window(["HBase"])
+    Work(task_id="before") >> window >> Work(task_id="after")
+    Work(task_id="report", value=window.summary)
+    with window:
+        Work(task_id="work")
+
+    assert {
+        ("before", "open"),
+        ("stop_HBase", "work"),
+        ("verdict", "after"),
+        ("verdict", "outcome"),
+        ("close", "report"),
+    } < edges(dag)
+
+
+def test_a_window_has_one_block(dag: DAG) -> None:
+    with maintenance_window(["HBase"]) as window:
+        pass
+
+    with pytest.raises(ValueError, match="'maintenance' had its block already"), window:
+        pass
+
+
 def test_nothing_can_be_added_after_its_block(dag: DAG) -> None:
     with maintenance_window(["HBase"]) as window:
         pass
@@ -231,9 +274,7 @@ def test_defaults_of_the_dag_do_not_keep_a_start_from_coming() -> None:
         "post_execute": print,
     }
     with (
-        DAG(
-            "a_dag", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC), default_args=defaults
-        ) as dag,
+        DAG("a_dag", schedule=None, start_date=START, default_args=defaults) as dag,
         maintenance_window(["HBase"], deferrable=False),
     ):
         pass
@@ -285,11 +326,14 @@ def test_defaults_say_which_cluster_it_is(*, of_the_group: bool) -> None:
     assert (start.poll_interval, start.deferrable) == (7, True)
 
 
-def test_starts_are_tried_again_where_nobody_says_how_often(dag: DAG) -> None:
-    with maintenance_window(["HBase"]):
-        pass
+def test_its_tasks_are_tried_three_times_more_where_nobody_says_how_often(dag: DAG) -> None:
+    with maintenance_window(["HBase"]) as window:
+        Work(task_id="work")
+    window >> Work(task_id="after")
 
-    assert dag.get_task("maintenance.start_HBase").retries == 3
+    tries = {one.task_id.rpartition(".")[2]: (one.retries, one.retry_delay) for one in dag.tasks}
+    assert {label for label, (retries, _) in tries.items() if not retries} == {"work", "after"}
+    assert {how for how in tries.values() if how[0]} == {(3, timedelta(seconds=30))}
 
 
 # ---- what the work is held to ----------------------------------------------------------------------------
@@ -319,18 +363,19 @@ def test_every_task_of_the_work_asks_first(dag: DAG) -> None:
     assert own._pre_execute_hook is None
 
 
-def test_work_that_is_cut_is_cut_in_the_triggerer_too() -> None:
+def test_work_that_is_cut_is_cut_in_the_triggerer_too(monkeypatch: pytest.MonkeyPatch) -> None:
     one = Work(task_id="work")
-    admission: Any = Admission.__new__(Admission)
+    begun: Any = Admission.__new__(Admission)
+    clock = SimpleNamespace(time=lambda: 1000.0)
+    monkeypatch.setattr(admission, "time", clock)
 
-    admission._cut({"task": one}, time.time() + 5)
+    begun._cut({"task": one}, 1005.0)
+    clock.time = lambda: 1002.0  # it worked for a while before it defers
 
-    assert one.execution_timeout is not None
-    assert timedelta(seconds=4) < one.execution_timeout <= timedelta(seconds=5)
+    assert one.execution_timeout == timedelta(seconds=5)
     with pytest.raises(TaskDeferred) as deferral:
         one.defer(trigger=MRSClusterHealthTrigger("a", 1, 0.0), method_name="x", timeout=timedelta(hours=1))
-    assert isinstance(deferral.value.timeout, timedelta)
-    assert deferral.value.timeout <= timedelta(seconds=5)
+    assert deferral.value.timeout == timedelta(seconds=3)
 
 
 class Asynchronous(Work):
@@ -392,18 +437,6 @@ def test_work_that_waits_for_an_earlier_run_is_refused(dag: DAG, argument: str, 
         work(**{"task_id": "work", argument: True})
 
 
-def test_a_dagrun_timeout_is_refused() -> None:
-    timeout = timedelta(hours=2)
-    with (
-        DAG("a_dag", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC), dagrun_timeout=timeout),
-        pytest.raises(
-            ValueError, match=r"'a_dag' has a dagrun_timeout.*leaves its services down.*DeadlineAlert"
-        ),
-        maintenance_window(["HBase"]),
-    ):
-        pass
-
-
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -414,6 +447,7 @@ def test_a_dagrun_timeout_is_refused() -> None:
         {"timezone": "Nowhere"},
         {"needs": {"HBase": ["Hive"], "Hive": ["HBase"]}},
         {"prefix_group_id": False},
+        {"timeout": 0},
     ],
     ids=str,
 )
@@ -439,3 +473,391 @@ def test_a_window_in_a_mapped_group_has_the_index_of_its_group(dag: DAG) -> None
     assert (mapped.terms.mapped, mapped.terms.group_id) == (True, "one_cluster.maintenance")
     alone: Any = dag.get_task("alone.open")
     assert not alone.terms.mapped
+
+
+# ---- what the DAG has to be like -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def import_error(tmp_path: Path) -> Callable[[str], str]:
+    """Let Airflow parse a file with these lines below some imports, and return what it makes of it."""
+
+    def parse(lines: str) -> str:
+        file = tmp_path / "some_dags.py"
+        file.write_text(
+            "from datetime import datetime, timedelta\n"
+            "from airflow.providers.common.compat.sdk import DAG, BaseOperator as Work, task\n"
+            "from airflow_mrs.maintenance import maintenance_window\n"
+            "start_date = datetime(2026, 1, 1)\n" + dedent(lines)
+        )
+        # After the environment is set; where Airflow 3 has moved it, or where Airflow 2 has it.
+        dagbag = import_module("airflow.dag_processing.dagbag" if AIRFLOW_3 else "airflow.models.dagbag")
+        bag = dagbag.DagBag(file)
+        assert bool(bag.dags) != bool(bag.import_errors)
+        return " ".join(bag.import_errors.values())
+
+    return parse
+
+
+FREEZES = pytest.mark.parametrize(
+    ("attribute", "value", "message"),
+    [
+        (
+            "dagrun_timeout",
+            timedelta(hours=2),
+            r"'a_dag' has a dagrun_timeout.*leaves its services down.*DeadlineAlert",
+        ),
+        (
+            "max_consecutive_failed_dag_runs",
+            1,
+            r"'a_dag' has max_consecutive_failed_dag_runs=1.*leaves its services down.*dag.\w+ = 0 before",
+        ),
+    ],
+)
+
+
+@FREEZES
+def test_a_dag_that_may_be_ended_or_paused_in_the_middle_is_refused(
+    attribute: str, value: Any, message: str
+) -> None:
+    arguments = {attribute: value}
+    with (
+        DAG("a_dag", schedule=None, start_date=START, **arguments),
+        pytest.raises(ValueError, match=message),
+        maintenance_window(["HBase"]),
+    ):
+        pass
+
+
+def test_so_is_one_that_airflow_gives_such_a_default_to(
+    import_error: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = """
+        with DAG("a_dag", schedule=None, start_date=start_date) as dag:
+            {instead}
+            with maintenance_window(["HBase"]):
+                pass
+        """
+    monkeypatch.setenv("AIRFLOW__CORE__MAX_CONSECUTIVE_FAILED_DAG_RUNS_PER_DAG", "5")
+    assert "max_consecutive_failed_dag_runs=5" in import_error(lines.format(instead=""))
+    assert not import_error(lines.format(instead="dag.max_consecutive_failed_dag_runs = 0"))
+
+
+@FREEZES
+def test_the_dag_is_looked_at_when_it_is_complete(
+    import_error: Callable[[str], str], attribute: str, value: Any, message: str
+) -> None:
+    value = repr(value).replace("datetime.", "")
+
+    error = import_error(
+        f"""
+        with DAG("a_dag", schedule=None, start_date=start_date) as dag:
+            with maintenance_window(["HBase"]):
+                pass
+        dag.{attribute} = {value}
+        """
+    )
+
+    assert re.search(message, error)
+
+
+@pytest.mark.parametrize(
+    ("below", "message"),
+    [
+        ("extract >> load", "maintenance.load waits for extract.*inside of the window's block"),
+        ("load.set_upstream(extract)", "maintenance.load waits for extract"),
+        ("extract >> start", "maintenance.start_HBase waits for extract"),
+        ("branch() >> start", "choose is drawn to maintenance.start_HBase by hand"),
+        ("start.trigger_rule = 'all_success'", "maintenance.start_HBase has been given the trigger rule"),
+        ("start.depends_on_past = True", "maintenance.start_HBase has been made to wait for an earlier run"),
+        ("load.depends_on_past = True", "maintenance.load waits for an earlier run"),
+        ("load.start_from_trigger = True", "maintenance.load starts in the triggerer"),
+        ("extract >> window; extract >> load", ""),
+        ("before = Work(task_id='before'); extract >> before >> window; extract >> load", ""),
+        ("window >> extract >> Work(task_id='later')", ""),
+        ("load >> extract >> more", ""),
+        ("load >> extract", ""),
+        ("extract >> whatever", ""),
+    ],
+)
+def test_what_is_drawn_or_changed_below_the_block(
+    import_error: Callable[[str], str], below: str, message: str
+) -> None:
+    error = import_error(
+        f"""
+        @task.branch(task_id="choose")
+        def branch(): ...
+
+        with DAG("a_dag", schedule=None, start_date=start_date) as dag:
+            extract = Work(task_id="extract")
+            with maintenance_window(["HBase"]) as window:
+                load, more = Work(task_id="load"), Work(task_id="more")
+                load >> Work(task_id="whatever_comes", trigger_rule="all_done")
+                whatever = dag.get_task("maintenance.whatever_comes")
+            start = dag.get_task("maintenance.start_HBase")
+            {below}
+        """
+    )
+
+    assert re.search(message, error) if message else not error
+
+
+def test_a_cluster_that_is_known_only_at_run_time_is_no_edge_past_the_opening(
+    import_error: Callable[[str], str],
+) -> None:
+    assert not import_error(
+        """
+        with DAG("a_dag", schedule=None, start_date=start_date):
+            with maintenance_window(["HBase"], cluster_id=Work(task_id="choose").output):
+                Work(task_id="work")
+        """
+    )
+
+
+@pytest.mark.parametrize(
+    "below",
+    ["Work(task_id='bare')", "window >> Work(task_id='after')", "Work(task_id='inside', task_group=window)"],
+)
+def test_a_window_that_is_never_entered(import_error: Callable[[str], str], below: str) -> None:
+    error = import_error(
+        f"""
+        with DAG("a_dag", schedule=None, start_date=start_date):
+            window = maintenance_window(["HBase"])
+            {below}
+        """
+    )
+
+    assert re.search("'maintenance' of DAG 'a_dag' has no block of work.*`with`", error)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "maintenance_window(['HBase'], timeout=0)",
+        "maintenance_window(['HBase'], poll_interval='a while')",
+        "maintenance_window(['HBase'], prefix_group_id=False)",
+        "maintenance_window(['HBase'], no_such_argument=1)",
+        "maintenance_window(['HBase'])",
+    ],
+)
+def test_an_error_in_one_dag_is_none_in_the_next(broken: str) -> None:
+    timeout = timedelta(hours=1) if broken == "maintenance_window(['HBase'])" else None
+    with (
+        pytest.raises(Exception, match=r"\w"),
+        DAG("bad", schedule=None, start_date=START, dagrun_timeout=timeout),
+        eval(broken),
+    ):
+        pass
+    with DAG("good", schedule=None, start_date=START) as good:
+        Work(task_id="plain")
+
+    assert good.task_ids == ["plain"]
+
+
+@pytest.mark.parametrize("arguments", [{}, {"depends_on_past": True}], ids=["in the work", "at its end"])
+def test_so_is_one_in_its_block(arguments: dict[str, Any]) -> None:
+    with (
+        suppress(ZeroDivisionError, ValueError),
+        DAG("bad", schedule=None, start_date=START),
+        maintenance_window(["HBase"]),
+        maintenance_window(["HBase"], group_id="inside"),
+    ):
+        Work(task_id="work", **arguments)
+        1 / bool(arguments)
+    with DAG("good", schedule=None, start_date=START) as good:
+        Work(task_id="plain")
+
+    assert good.task_ids == ["plain"]
+
+
+def test_a_dag_whose_error_is_caught_is_not_let_in_half_made(import_error: Callable[[str], str]) -> None:
+    error = import_error(
+        """
+        try:
+            with DAG("a_dag", schedule=None, start_date=start_date), maintenance_window(["HBase"]):
+                1 / 0
+        except ZeroDivisionError:
+            pass
+        """
+    )
+
+    assert "has no block of work that came to its end" in error
+
+
+# ---- what is looked at again before anything is stopped --------------------------------------------------
+
+
+@pytest.fixture
+def window_dag(monkeypatch: pytest.MonkeyPatch) -> Callable[..., DAG]:
+    def load(**arguments: Any) -> DAG:
+        monkeypatch.setenv("TEST_WINDOW", json.dumps(arguments))
+        return load_dags("windows.py")["window"]
+
+    return load
+
+
+def refused(dag: DAG, manager: Simulator, capsys: pytest.CaptureFixture[str], message: str) -> bool:
+    run = dag.test()
+    assert run.state == "failed"
+    assert states(run)["maintenance.open"] == "failed"
+    assert not manager.cluster.commands
+    return re.search(f"{message}.*Nothing was stopped", capsys.readouterr().out) is not None
+
+
+@pytest.mark.parametrize(
+    ("node_id", "attribute", "value", "message"),
+    [
+        ("window", "dagrun_timeout", timedelta(hours=2), "has a dagrun_timeout"),
+        ("window", "max_consecutive_failed_dag_runs", 3, "has max_consecutive_failed_dag_runs=3"),
+        ("maintenance.stop_Hive", "depends_on_past", True, "stop_Hive has been made to wait for an earlier"),
+        ("maintenance.work", "wait_for_downstream", True, "work waits for an earlier run"),
+        ("maintenance.close", "trigger_rule", "all_success", "close has been given the trigger rule"),
+        ("maintenance.work", "end_date", START, "work has a start_date or an end_date"),
+        ("maintenance.work", "start_date", START.replace(year=2999), "work has a start_date or an end_date"),
+    ],
+)
+def test_what_a_policy_has_done_to_the_dag(
+    manager: Simulator,
+    window_dag: Callable[..., DAG],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    node_id: str,
+    attribute: str,
+    value: Any,
+    message: str,
+) -> None:
+    def mutate(node: Any) -> None:
+        if node_id in {node.dag_id, getattr(node, "task_id", "")}:
+            setattr(node, attribute, value)
+
+    policy = "task_policy" if node_id.startswith("maintenance") else "dag_policy"
+    monkeypatch.setattr(f"airflow.settings.{policy}", mutate)
+
+    assert refused(window_dag(), manager, capsys, message)
+
+
+def test_what_is_drawn_where_nobody_looks(
+    manager: Simulator, window_dag: Callable[..., DAG], capsys: pytest.CaptureFixture[str]
+) -> None:
+    dag = window_dag()
+    Work(task_id="extract", dag=dag) >> dag.get_task("maintenance.work")
+
+    assert refused(dag, manager, capsys, "maintenance.work waits for extract")
+
+
+# ---- what brings back is not cut -------------------------------------------------------------------------
+
+
+def test_a_window_inside_brings_its_services_back_when_the_work_is_cut(
+    manager: Simulator,
+    simulate: Callable[..., Simulator],
+    window_dag: Callable[..., DAG],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    inside = simulate()
+    monkeypatch.setenv("AIRFLOW_CONN_MRS_INSIDE", inside.connection_json)
+
+    def clock() -> float:
+        past_the_cutoff = inside.cluster.service("Kafka").state == "stopped"
+        return time.time() + (86400 if past_the_cutoff else 0)
+
+    monkeypatch.setattr(admission, "time", SimpleNamespace(time=clock))
+    ends = f"{datetime.now(UTC) + timedelta(hours=1):%H:%M:%S}"
+
+    run = window_dag(
+        ends=ends, cutoff=60, cut_work=True, inside={"services": ["Kafka"], "mrs_conn_id": "mrs_inside"}
+    ).test()
+
+    assert states(run)["maintenance.inside.work"] == "failed"
+    assert states(run)["maintenance.inside.close"] == "success"
+    assert [command.action for command in inside.cluster.commands] == ["stop", "start"]
+    assert [command.action for command in manager.cluster.commands] == ["stop", "stop", "start", "start"]
+    assert all(one.cluster.good for one in (manager, inside))
+
+
+LATE = "past the cutoff"
+NOT_OPEN = "is not open"
+
+
+@pytest.fixture
+def ask(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Ask the gate of a window that cuts its work about a task of that; return why it refuses."""
+
+    def may(task: Any, *, seconds_left: float, is_open: bool = True, **ti: Any) -> str:
+        def require_open(_: object) -> SimpleNamespace:
+            if not is_open:
+                raise AirflowFailException(NOT_OPEN)
+            record = SimpleNamespace(cutoff=time.time() + seconds_left)
+            return SimpleNamespace(record=record)
+
+        terms: Any = SimpleNamespace(cut_work=True, require_open=require_open, holder=lambda _: "it")
+        ti = {"try_number": 1, "max_tries": 2, "next_method": None, **ti}
+        if AIRFLOW_3:
+            ti["_ti_context_from_server"] = SimpleNamespace(next_method=ti.pop("next_method"))
+        context: Any = {"task": task, "ti": SimpleNamespace(**ti)}
+        try:
+            Admission(terms, None)(context)
+        except AirflowFailException as refusal:
+            return str(refusal)
+        return ""
+
+    return may
+
+
+def test_work_is_cut(dag: DAG, ask: Callable[..., str]) -> None:
+    work = Work(task_id="work")
+    stop = MRSStopServiceOperator(task_id="stop", service_name="Kafka")
+
+    for one in (work, stop):
+        assert LATE in ask(one, seconds_left=-1)
+        assert LATE in ask(one, seconds_left=-1, next_method="execute_complete")
+        assert ask(one, seconds_left=9, is_open=False) == NOT_OPEN
+        assert not ask(one, seconds_left=9)
+        assert one.execution_timeout is not None
+
+
+def test_what_brings_back_is_not_cut(dag: DAG, ask: Callable[..., str]) -> None:
+    with maintenance_window(["HBase"]):
+        start = MRSStartServiceOperator(task_id="start", service_name="Kafka")
+        with maintenance_window(["HBase"], group_id="inside") as inner:
+            Branch(task_id="branch")
+        with TaskGroup("more"):
+            inner >> Work(task_id="more")
+
+    brings_back = [
+        start,
+        *(one for one in inner if one.is_teardown),
+        dag.get_task("maintenance.inside.after_branch"),
+    ]
+    assert len(brings_back) == 6
+    for one in brings_back:
+        assert isinstance(one, BaseOperator)
+        assert not ask(one, seconds_left=-1)
+        assert not ask(one, seconds_left=9, is_open=False)
+        assert one.execution_timeout is None
+    for label in ("open", "stop_HBase", "branch"):
+        assert LATE in ask(dag.get_task(f"maintenance.inside.{label}"), seconds_left=-1)
+    assert isinstance(start._pre_execute_hook, Admission)
+
+
+def test_a_teardown_is_not_cut_and_yet_runs_only_while_the_window_is_open(
+    dag: DAG, ask: Callable[..., str]
+) -> None:
+    with maintenance_window(["HBase"]):
+        clean_up = Work(task_id="clean_up").as_teardown(setups=Work(task_id="set_up"))
+
+    assert not ask(clean_up, seconds_left=-1)
+    assert clean_up.execution_timeout is None
+    assert ask(clean_up, seconds_left=9, is_open=False) == NOT_OPEN
+
+
+def test_of_a_restart_only_the_beginning_is_cut(dag: DAG, ask: Callable[..., str]) -> None:
+    restart = MRSRestartServiceOperator(task_id="restart", service_name="Kafka", retries=2)
+
+    assert LATE in ask(restart, seconds_left=-1)
+    assert ask(restart, seconds_left=9, is_open=False) == NOT_OPEN
+    assert LATE in ask(restart, seconds_left=-1, try_number=3, max_tries=4)  # it was cleared
+    assert not ask(restart, seconds_left=9)
+    assert not ask(restart, seconds_left=-1, is_open=False, try_number=2)
+    assert not ask(restart, seconds_left=-1, is_open=False, next_method="execute_complete")
+    assert restart.execution_timeout is None

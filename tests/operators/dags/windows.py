@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,12 +17,13 @@ from airflow_mrs.maintenance import maintenance_guard_dag, maintenance_window, t
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_mrs.maintenance import WindowSummary
+    from airflow_mrs.maintenance import MaintenanceWindow, WindowSummary
 
 GIVEN: dict[str, Any] = json.loads(os.environ.get("TEST_WINDOW", "{}"))
 WORK: str = GIVEN.pop("work", "end")
 AFTERWARDS: str = GIVEN.pop("afterwards", "")
 HOOKS: dict[str, Any] = GIVEN.pop("hooks", {})
+INSIDE: dict[str, Any] = GIVEN.pop("inside", {})
 
 
 def note(text: str) -> None:
@@ -88,8 +90,14 @@ def arguments() -> dict[str, Any]:
     return given
 
 
+def window_inside() -> MaintenanceWindow:
+    """Return a window for the inside of the other one."""
+    brisk: dict[str, Any] = {"poll_interval": 0.1, "settles_within": timedelta(seconds=3)}
+    return maintenance_window(**brisk, **INSIDE, group_id="inside")
+
+
 with DAG("window", schedule=None, default_args={"retries": 0}):
-    with maintenance_window(**arguments()) as window:
+    with maintenance_window(**arguments()) as window, window_inside() if INSIDE else nullcontext():
         nowhere() if WORK == "branch" else work()
     report(window.summary)
     if AFTERWARDS:

@@ -568,6 +568,7 @@ def simulated(monkeypatch: pytest.MonkeyPatch, crowd: Crowd) -> Iterator[None]:
         for module in (moving, closing, guard, opening):
             patch.setattr(module, "MRSManagerHook", hook)
         patch.setattr(opening, "longest_stillness", lambda *_: 600.0)
+        patch.setattr(opening, "why_unfit", lambda *_: None)
         patch.setattr(variables, "Variable", make_variables(crowd))
         variables._access.cache_clear()
         yield
