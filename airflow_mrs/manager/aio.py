@@ -15,6 +15,7 @@ from yarl import URL
 
 from airflow_mrs.manager.errors import AnswerLost, BadAnswer, MRSError, Unreachable
 from airflow_mrs.manager.message import Flow, Request, Response
+from airflow_mrs.manager.pace import Pace
 from airflow_mrs.manager.session import LogIn, Session
 from airflow_mrs.manager.steps import Ask, Logger, Pause, Procedure, Remember, Say, Seen
 from airflow_mrs.manager.transport import (
@@ -36,6 +37,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _MOST_CONNECTIONS = 8
+_OLDEST_ANSWER = 30.0
 _LONGEST_HEADER = 64 * 1024  # as the blocking driver's library has it
 _LINGER = 30.0
 _LOGOUT_TIMEOUT = 5.0
@@ -55,6 +57,7 @@ class AsyncClient:
         self._opening = asyncio.Lock()
         self._http: aiohttp.ClientSession | None = None
         self._reads: dict[str, tuple[float, asyncio.Task[Any]]] = {}
+        self._logins = Pace(time.monotonic())
 
     async def call(self, call: Call[T]) -> T:
         """
@@ -105,17 +108,21 @@ class AsyncClient:
 
         :param procedure: see :mod:`airflow_mrs.manager.waiting`.
         :param logger: where the procedure's lines go.
-        :param max_age: seconds that an answer may be old which somebody else got.
+        :param max_age: seconds that an answer may be old which somebody else got; half a minute at most, and never as
+            old as the procedure's last one, which would be counted twice.
         :return: what the procedure returns.
         :raises MRSError: whatever the procedure raises.
         """
+        max_age = min(max_age, _OLDEST_ANSWER)
+        last = -max_age
         try:
             step = next(procedure)
             while True:
                 seen = Seen(time.time())
                 match step:
                     case Ask(call):
-                        seen = await self._see(call, max_age)
+                        seen = await self._see(call, min(max_age, time.monotonic() - last))
+                        last = time.monotonic()
                     case Say(level, text):
                         logger.log(level, "%s", text)
                     case Pause(seconds):
@@ -167,9 +174,11 @@ class AsyncClient:
         await asyncio.shield(self._login)
 
     async def _begin_session(self, *, again: bool) -> None:
-        if again:
+        told = self._logins.allows(time.monotonic())
+        if told and again:
             log.info("%s: the session was lost, logging in again", self.settings)
-        if warning := await self._converse(self._session.log_in()):
+        warning = await self._converse(self._session.log_in())
+        if told and warning:
             log.warning("%s", warning)
 
     async def _converse(self, flow: Flow[T], timeout: float | None = None) -> T:  # noqa: ASYNC109 - of each request

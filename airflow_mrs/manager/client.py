@@ -15,6 +15,7 @@ from requests.adapters import HTTPAdapter
 
 from airflow_mrs.manager.errors import AnswerLost, BadAnswer, MRSError, Unreachable
 from airflow_mrs.manager.message import Flow, Request, Response
+from airflow_mrs.manager.pace import Pace
 from airflow_mrs.manager.session import LogIn, Session, login_locks
 from airflow_mrs.manager.steps import Ask, Logger, OutOfPatience, Pause, Procedure, Remember, Say, Seen
 from airflow_mrs.manager.transport import (
@@ -108,6 +109,7 @@ class Client:
         self.settings = settings
         self._session = Session(settings)
         self._adapter = _Adapter(make_tls_context(settings, _BoundedContext))
+        self._logins = Pace(time.monotonic())
 
     def call(self, call: Call[T]) -> T:
         """
@@ -190,9 +192,11 @@ class Client:
         with login_locks[self.settings]:
             if self._session.generation != step.generation:
                 return
-            if step.generation:
+            told = self._logins.allows(time.monotonic())
+            if told and step.generation:
                 log.info("%s: the session was lost, logging in again", self.settings)
-            if warning := self._converse(self._session.log_in()):
+            warning = self._converse(self._session.log_in())
+            if told and warning:
                 log.warning("%s", warning)
 
     def _converse(self, flow: Flow[T], timeout: float | None = None) -> T:

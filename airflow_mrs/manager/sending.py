@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from airflow_mrs.manager import protocol
 from airflow_mrs.manager.errors import MRSError, SessionLost, Unreachable
-from airflow_mrs.manager.steps import Ask, Procedure, Say
+from airflow_mrs.manager.steps import Ask, Procedure
 from airflow_mrs.manager.waiting import PASSING
 
 if TYPE_CHECKING:
@@ -56,6 +55,5 @@ def _try(contact: Contact, call: Call[T], passing: tuple[type[MRSError], ...], w
             break
         if not (isinstance(seen.error, passing) and tries_left):
             raise seen.error
-        yield Say(logging.WARNING, f"{contact.name}: {words}: {seen.error}")
-        yield from contact.pause()
+        yield from contact.try_again(f"{words}: {seen.error}")
     return cast("T", seen.value)

@@ -168,8 +168,9 @@ def _find_out(
 
     :raises StateUndecided: where the state does not tell.
     """
-    untouched, undecided = Streak(), 0
+    untouched, undecided = Streak(), Streak(UNDECIDED_POLLS)
     begun = contact.now
+    contact.begin_anew()
     while True:
         service = yield from look(contact, change)
         state, word = (service.state, service.word) if service else (ServiceState.UNKNOWN, "")
@@ -180,7 +181,7 @@ def _find_out(
             )
             return Submitted(over=state is change.target)
         untouched.add(contact.now, same=state.settled)
-        undecided += state is ServiceState.UNKNOWN
+        undecided.add(contact.now, same=state is ServiceState.UNKNOWN)
         unseen = may_run and service is not None and service.hides_movement
         if untouched.convinces(contact.now, CONTRADICTING_SECONDS) and not unseen:
             yield Say(
@@ -188,7 +189,7 @@ def _find_out(
             )
             return None
         waited_in_vain = contact.time_is_over or contact.now - begun >= LONGEST_CHANGE
-        if undecided >= UNDECIDED_POLLS or waited_in_vain:
+        if undecided.convinces(contact.now, CONTRADICTING_SECONDS) or waited_in_vain:
             raise StateUndecided(
                 f"{contact.name}: it is not known whether the request got through, and the state of "
                 f"{change.service_name}, which alone could tell, is {word or 'unknown'!r}. Have a look at Manager; a "
