@@ -6,7 +6,7 @@ import asyncio
 import logging
 import ssl
 import time
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
@@ -17,7 +17,7 @@ from airflow_mrs.manager.errors import AnswerLost, BadAnswer, MRSError, Unreacha
 from airflow_mrs.manager.message import Flow, Request, Response
 from airflow_mrs.manager.pace import Pace
 from airflow_mrs.manager.session import LogIn, Session
-from airflow_mrs.manager.steps import Ask, Logger, Pause, Procedure, Remember, Say, Seen
+from airflow_mrs.manager.steps import Ask, Logger, Pause, Procedure, Remember, Say, Seen, Send
 from airflow_mrs.manager.transport import (
     MOST_BYTES,
     certificate_refused,
@@ -67,22 +67,22 @@ class AsyncClient:
         :return: what it reads from the answer.
         :raises MRSError: see :mod:`airflow_mrs.manager.errors`.
         """
-        exchange = self._session.exchange(call)
-        try:
-            step = next(exchange)
-            while True:
-                try:
-                    if isinstance(step, LogIn):
-                        await self._log_in(step)
-                        response = None
+        with closing(self._session.exchange(call)) as exchange:
+            try:
+                step = next(exchange)
+                while True:
+                    try:
+                        if isinstance(step, LogIn):
+                            await self._log_in(step)
+                            response = None
+                        else:
+                            response = await self._send(step)
+                    except MRSError as error:
+                        step = exchange.throw(error)
                     else:
-                        response = await self._send(step)
-                except MRSError as error:
-                    step = exchange.throw(error)
-                else:
-                    step = exchange.send(response)
-        except StopIteration as stop:
-            return cast("T", stop.value)
+                        step = exchange.send(response)
+            except StopIteration as stop:
+                return cast("T", stop.value)
 
     async def read(self, call: Call[T], *, max_age: float) -> T:
         """
@@ -115,24 +115,25 @@ class AsyncClient:
         """
         max_age = min(max_age, _OLDEST_ANSWER)
         last = -max_age
-        try:
-            step = next(procedure)
-            while True:
-                seen = Seen(time.time())
-                match step:
-                    case Ask(call):
-                        seen = await self._see(call, min(max_age, time.monotonic() - last))
-                        last = time.monotonic()
-                    case Say(level, text):
-                        logger.log(level, "%s", text)
-                    case Pause(seconds):
-                        await asyncio.sleep(seconds)
-                        seen = Seen(time.time())
-                    case Remember():
-                        raise TypeError("nothing is sent from here, so there is nothing to remember")
-                step = procedure.send(seen)
-        except StopIteration as stop:
-            return cast("T", stop.value)
+        with closing(procedure):
+            try:
+                step = next(procedure)
+                while True:
+                    seen = Seen(time.time())
+                    match step:
+                        case Ask(call):
+                            seen = await self._see(call, min(max_age, time.monotonic() - last))
+                            last = time.monotonic()
+                        case Say(level, text):
+                            logger.log(level, "%s", text)
+                        case Pause(seconds):
+                            await asyncio.sleep(seconds)
+                            seen = Seen(time.time())
+                        case Send() | Remember():
+                            raise TypeError("nothing is sent from here, so there is nothing to remember")
+                    step = procedure.send(seen)
+            except StopIteration as stop:
+                return cast("T", stop.value)
 
     async def _see(self, call: Call[Any], max_age: float) -> Seen:
         try:
@@ -182,17 +183,18 @@ class AsyncClient:
             log.warning("%s", warning)
 
     async def _converse(self, flow: Flow[T], timeout: float | None = None) -> T:  # noqa: ASYNC109 - of each request
-        try:
-            request = next(flow)
-            while True:
-                try:
-                    response = await self._send(request, timeout)
-                except MRSError as error:
-                    request = flow.throw(error)
-                else:
-                    request = flow.send(response)
-        except StopIteration as stop:
-            return cast("T", stop.value)
+        with closing(flow):
+            try:
+                request = next(flow)
+                while True:
+                    try:
+                        response = await self._send(request, timeout)
+                    except MRSError as error:
+                        request = flow.throw(error)
+                    else:
+                        request = flow.send(response)
+            except StopIteration as stop:
+                return cast("T", stop.value)
 
     async def _send(self, request: Request, timeout: float | None = None) -> Response:  # noqa: ASYNC109
         http = await self._open()

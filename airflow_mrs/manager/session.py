@@ -21,6 +21,7 @@ from airflow_mrs.manager.errors import (
     PasswordUnanswered,
     RequestRefused,
     SessionLost,
+    TooLate,
     Unreachable,
 )
 from airflow_mrs.manager.form import find_login_form
@@ -98,7 +99,7 @@ class Session:
                     yield from self._renew(generation)
         except ForeignRedirect:
             raise
-        except (RequestRefused, AnswerLost, Unreachable) as error:
+        except (RequestRefused, AnswerLost, Unreachable, TooLate) as error:
             raise _named(error, f"{self.settings}: {call}") from None
         raise SessionLost(f"{self.settings}: {call}: Manager asked for a login again right after one.")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from airflow_mrs.manager.errors import MRSError
-from airflow_mrs.manager.steps import Ask, Pause, Procedure, Remember, Say, Seen
+from airflow_mrs.manager.steps import Ask, Pause, Procedure, Remember, Say, Seen, Send
 from airflow_mrs.manager.waiting import Contact
 
 from .driver import NOW
@@ -53,7 +53,7 @@ class Endurance:
                 value: Any = None
                 error = None
                 match step:
-                    case Ask(call):
+                    case Ask(call) | Send(call):
                         value, error = self._ask(str(call))
                     case Say(_, text):
                         self.lines.append((self.elapsed, text))
