@@ -8,6 +8,7 @@ import time
 from contextlib import closing, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import requests
@@ -185,27 +186,27 @@ class Client:
         :raises MRSError: whatever the procedure raises.
         """
         with closing(procedure):
-            try:
-                step = next(procedure)
-                while True:
-                    seen = Seen(time.time())
-                    match step:
-                        case Ask(call):
-                            seen = self._see(call)
-                        case Send(call, note, within):
-                            seen = self._see(call, lambda: _note(remember, note, within))
-                        case Say(level, text):
-                            logger.log(level, "%s", text)
-                        case Remember(note):
-                            remember(note)
-                        case Pause(seconds):
-                            if seen.now + seconds > until:
-                                raise OutOfPatience
-                            time.sleep(seconds)
-                            seen = Seen(time.time())
+            seen: Any = None  # which begins a generator
+            while True:
+                try:
                     step = procedure.send(seen)
-            except StopIteration as stop:
-                return cast("T", stop.value)
+                except StopIteration as stop:
+                    return cast("T", stop.value)
+                seen = Seen(time.time())
+                match step:
+                    case Ask(call):
+                        seen = self._see(call)
+                    case Send(call, note, within):
+                        seen = self._see(call, partial(_note, remember, note, within))
+                    case Say(level, text):
+                        logger.log(level, "%s", text)
+                    case Remember(note):
+                        remember(note)
+                    case Pause(seconds):
+                        if seen.now + seconds > until:
+                            raise OutOfPatience
+                        time.sleep(seconds)
+                        seen = Seen(time.time())
 
     def _see(self, call: Call[Any], before: Callable[[], _Allowance | None] = lambda: None) -> Seen:
         """Carry out a call; what ``before`` raises, which precedes each of its requests but not a login, is not its error."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from airflow_mrs.manager import protocol
@@ -14,8 +15,8 @@ from airflow_mrs.manager.errors import (
     TooLate,
     Unreachable,
 )
-from airflow_mrs.manager.steps import Ask, Procedure, Remember, Send
-from airflow_mrs.manager.waiting import PASSING
+from airflow_mrs.manager.steps import Ask, Procedure, Remember, Say, Send
+from airflow_mrs.manager.waiting import LONGEST_BACKOFF, PASSING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +53,8 @@ def ask_briefly(contact: Contact, call: Call[T]) -> Procedure[T]:
             break
         if not (isinstance(seen.error, PASSING) and tries_left):
             raise seen.error
-        yield from contact.try_again(f"no answer from Manager, asking again: {seen.error}")
+        yield from contact.complain(f"no answer from Manager, asking again: {seen.error}")
+        yield from contact.pause(LONGEST_BACKOFF)
     return cast("T", seen.value)
 
 
@@ -89,7 +91,8 @@ def send(
         if not (isinstance(error, _NOTHING_SENT) and tries_left):
             yield Remember(note.done())
             raise error
-        yield from contact.try_again(f"nothing was sent, trying again: {error}")
+        yield Say(logging.WARNING, f"{contact.name}: nothing was sent, trying again: {error}")
+        yield from contact.pause(LONGEST_BACKOFF)
     return cast("Command", seen.value)
 
 

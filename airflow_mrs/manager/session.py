@@ -147,9 +147,12 @@ class Session:
         if self._let_in:
             return  # with this very password
         recent = [
-            sent for sent in _unanswered[self.settings] if self._clock() - sent < _UNANSWERED_LAPSE_AFTER
+            sent
+            for sent in _unanswered.pop(self.settings, [])
+            if self._clock() - sent < _UNANSWERED_LAPSE_AFTER
         ]
-        _unanswered[self.settings] = recent
+        if recent:
+            _unanswered[self.settings] = recent
         if len(recent) >= _MOST_UNANSWERED:
             raise Unreachable(
                 f"{self.settings}: the CAS did not answer to the last {len(recent)} logins. Nothing is sent for five "

@@ -34,6 +34,9 @@ T = TypeVar("T")
 LONGEST_OUTAGE = 600.0
 """Seconds without one good answer after which a wait gives up: a switchover takes up to five minutes."""
 
+LONGEST_BACKOFF = 60.0
+"""Seconds after which the same is asked once more at the latest, however rare the polls."""
+
 CONTRADICTING_POLLS = 5
 """So many polls in a row must say the same before the state of a service counts against a command."""
 
@@ -47,7 +50,6 @@ LONGEST_CHANGE = 900.0
 """Seconds that a stop or a start may take unseen, where a service's state has no word for being on its way."""
 
 _REFUSED_POLLS = 3
-_LONGEST_BACKOFF = 60.0
 _FIRST_PAUSE = 1.0
 
 
@@ -137,9 +139,8 @@ class Contact:
                 return cast("T", seen.value)
             if not isinstance(seen.error, PASSING):
                 raise seen.error
-            if not told and self._outages.allows(self.now):
-                told = True
-                yield Say(logging.WARNING, f"{self.name}: no answer from Manager, asking on: {seen.error}")
+            if not told:
+                told = yield from self.complain(f"no answer from Manager, asking on: {seen.error}")
             failures += 1
             if self.time_is_over or self.now - since >= LONGEST_OUTAGE:
                 reason = str(seen.error).rstrip(".")
@@ -153,7 +154,7 @@ class Contact:
         """
         Wait for the time of the next poll. The first ones come faster: many a command is over at once.
 
-        :param longest: seconds that are enough, where the same is to be asked once more.
+        :param longest: seconds that are enough all the same.
         """
         yield from self._pause(min(self.poll_interval, self._next_pause, longest))
         self._next_pause = min(2 * self._next_pause, max(self.poll_interval, _FIRST_PAUSE))
@@ -161,16 +162,6 @@ class Contact:
     def begin_anew(self) -> None:
         """Let the first polls come faster once more, since they are about something else now."""
         self._next_pause = _FIRST_PAUSE
-
-    def try_again(self, words: str) -> Procedure[None]:
-        """
-        Wait a little, and no longer than a minute, before the same is tried once more.
-
-        :param words: what went wrong, for the log.
-        """
-        if self._outages.allows(self.now):
-            yield Say(logging.WARNING, f"{self.name}: {words}")
-        yield from self.pause(_LONGEST_BACKOFF)
 
     def tell(self, words: str) -> Procedure[None]:
         """
@@ -182,14 +173,26 @@ class Contact:
             self._told = words
             yield Say(logging.INFO, f"{self.name}: {words}")
 
+    def complain(self, words: str) -> Procedure[bool]:
+        """
+        Log an outage. Of those that come all the time, the log has less and less.
+
+        :param words: what goes wrong.
+        :return: whether it was logged.
+        """
+        allowed = self._outages.allows(self.now)
+        if allowed:
+            yield Say(logging.WARNING, f"{self.name}: {words}")
+        return allowed
+
     def _pause(self, seconds: float, until: float = float("inf")) -> Procedure[None]:
         seen = yield Pause(max(0.0, min(seconds, self.deadline - self.now, until - self.now)))
         self.now = seen.now
 
     def _backoff(self, failures: int, error: Exception) -> float:
         # However rare the polls, an outage that is over is not to be taken for one that lasts.
-        first = min(self.poll_interval, _LONGEST_BACKOFF)
-        backoff = min(first * 2.0 ** min(failures - 1, 16), _LONGEST_BACKOFF) * (0.5 + self.jitter() / 2)
+        first = min(self.poll_interval, LONGEST_BACKOFF)
+        backoff = min(first * 2.0 ** min(failures - 1, 16), LONGEST_BACKOFF) * (0.5 + self.jitter() / 2)
         asked = error.retry_after if isinstance(error, BadAnswer) else None
         return max(backoff, asked or 0.0)
 
@@ -372,7 +375,7 @@ def _ask_firmly(contact: Contact, call: Call[T]) -> Procedure[T]:
         except RequestRefused:
             if not tries_left or contact.time_is_over:
                 raise
-            yield from contact.pause(_LONGEST_BACKOFF)
+            yield from contact.pause(LONGEST_BACKOFF)
     raise AssertionError("the last try returns or raises")
 
 

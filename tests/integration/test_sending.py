@@ -204,7 +204,9 @@ class Denied(BaseException):
     """Nobody catches this by accident."""
 
 
-@pytest.mark.parametrize("error", [Denied("no"), RuntimeError("no"), InvalidArgument("no"), TooLate("no")])
+@pytest.mark.parametrize(
+    "error", [Denied("no"), RuntimeError("no"), StopIteration(), InvalidArgument("no"), TooLate("no")]
+)
 @pytest.mark.parametrize("logged_in", [True, False])
 def test_an_error_of_the_keeping_ends_the_run_untouched(
     worker: Worker, error: BaseException, logged_in: bool

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import tracemalloc
+from datetime import UTC, datetime, timedelta
 from itertools import count, pairwise
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,7 @@ from airflow_mrs.manager.waiting import (
     wait_until_over,
 )
 from airflow_mrs.sensors.service import MRSServiceSensor
+from airflow_mrs.triggers.base import TRIGGER_GRACE, deferral_timeout
 
 from .driver import NORMAL
 from .endurance import DAY, WEEK, Endurance
@@ -320,6 +322,13 @@ def test_a_week_of_pokes(monkeypatch: pytest.MonkeyPatch) -> None:
         driver.now += 60.0
     assert WEEK <= driver.elapsed <= WEEK + LONGEST_OUTAGE
     assert len(driver.lines) <= MOST_LINES
+
+
+def test_a_wait_without_an_end_can_be_deferred() -> None:
+    """Airflow adds it to the time of the day, after the request was sent."""
+    for timeout in (1e12, timedelta.max.total_seconds(), 1e300):
+        assert datetime.now(UTC) + deferral_timeout(time.time() + timeout) < datetime.max.replace(tzinfo=UTC)
+    assert deferral_timeout(0.0).total_seconds() == TRIGGER_GRACE
 
 
 async def test_no_answer_is_counted_twice(monkeypatch: pytest.MonkeyPatch) -> None:
