@@ -13,9 +13,11 @@ from airflow_mrs.connection import CONNECTION_TYPE, DEFAULT_PORT, read_settings
 from airflow_mrs.manager import protocol
 from airflow_mrs.manager.errors import MRSError
 from airflow_mrs.manager.waiting import Contact, wait_for_command
+from airflow_mrs.seconds import read_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import timedelta
 
     from airflow_mrs.manager.client import Client
     from airflow_mrs.manager.model import Cluster, ClusterHealth, Command, Configuration, Measurement, Service
@@ -156,22 +158,28 @@ class MRSManagerHook(BaseHook):
         return self.client.call(protocol.get_command(protocol.check_command_id(command_id)))
 
     def wait_for_command(
-        self, command_id: int | str, *, poll_interval: float = 5.0, timeout: float = 3600.0
+        self,
+        command_id: int | str,
+        *,
+        poll_interval: float | timedelta = 5.0,
+        timeout: float | timedelta = 3600.0,
     ) -> Command:
         """
         Wait for a command, through outages of Manager.
 
         :param command_id: the command.
-        :param poll_interval: seconds between two polls.
-        :param timeout: seconds for the whole wait.
+        :param poll_interval: seconds between two polls, or a timedelta.
+        :param timeout: seconds for the whole wait, or a timedelta.
         :return: the command as it ended, COMPLETE.
+        :raises ValueError: for seconds that are none.
         :raises CommandFailed: when it failed.
         :raises WaitTimedOut: when the time is over; the command goes on.
         :raises ContactLost: when Manager gives no answer for ten minutes.
         """
         number = protocol.check_command_id(command_id)
+        interval, seconds = read_seconds("poll_interval", poll_interval), read_seconds("timeout", timeout)
         now = time.time()
-        contact = Contact(f"{self.settings}: command {number}", poll_interval, now + timeout, now)
+        contact = Contact(f"{self.settings}: command {number}", interval, now + seconds, now)
         return self.client.run(wait_for_command(contact, number), self.log)
 
     def get_service(self, service_name: str, *, cluster_id: int = 1) -> Service:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import ssl
 import time
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
@@ -15,8 +15,9 @@ from yarl import URL
 
 from airflow_mrs.manager.errors import AnswerLost, BadAnswer, MRSError, Unreachable
 from airflow_mrs.manager.message import Flow, Request, Response
+from airflow_mrs.manager.pace import Pace
 from airflow_mrs.manager.session import LogIn, Session
-from airflow_mrs.manager.steps import Ask, Logger, Pause, Procedure, Remember, Say, Seen
+from airflow_mrs.manager.steps import Ask, Logger, Pause, Procedure, Remember, Say, Seen, Send
 from airflow_mrs.manager.transport import (
     MOST_BYTES,
     certificate_refused,
@@ -36,6 +37,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _MOST_CONNECTIONS = 8
+_OLDEST_ANSWER = 30.0
 _LONGEST_HEADER = 64 * 1024  # as the blocking driver's library has it
 _LINGER = 30.0
 _LOGOUT_TIMEOUT = 5.0
@@ -55,6 +57,7 @@ class AsyncClient:
         self._opening = asyncio.Lock()
         self._http: aiohttp.ClientSession | None = None
         self._reads: dict[str, tuple[float, asyncio.Task[Any]]] = {}
+        self._logins = Pace(time.monotonic())
 
     async def call(self, call: Call[T]) -> T:
         """
@@ -64,22 +67,22 @@ class AsyncClient:
         :return: what it reads from the answer.
         :raises MRSError: see :mod:`airflow_mrs.manager.errors`.
         """
-        exchange = self._session.exchange(call)
-        try:
-            step = next(exchange)
-            while True:
-                try:
-                    if isinstance(step, LogIn):
-                        await self._log_in(step)
-                        response = None
+        with closing(self._session.exchange(call)) as exchange:
+            try:
+                step = next(exchange)
+                while True:
+                    try:
+                        if isinstance(step, LogIn):
+                            await self._log_in(step)
+                            response = None
+                        else:
+                            response = await self._send(step)
+                    except MRSError as error:
+                        step = exchange.throw(error)
                     else:
-                        response = await self._send(step)
-                except MRSError as error:
-                    step = exchange.throw(error)
-                else:
-                    step = exchange.send(response)
-        except StopIteration as stop:
-            return cast("T", stop.value)
+                        step = exchange.send(response)
+            except StopIteration as stop:
+                return cast("T", stop.value)
 
     async def read(self, call: Call[T], *, max_age: float) -> T:
         """
@@ -105,27 +108,32 @@ class AsyncClient:
 
         :param procedure: see :mod:`airflow_mrs.manager.waiting`.
         :param logger: where the procedure's lines go.
-        :param max_age: seconds that an answer may be old which somebody else got.
+        :param max_age: seconds that an answer may be old which somebody else got; half a minute at most, and never as
+            old as the procedure's last one, which would be counted twice.
         :return: what the procedure returns.
         :raises MRSError: whatever the procedure raises.
         """
-        try:
-            step = next(procedure)
-            while True:
-                seen = Seen(time.time())
-                match step:
-                    case Ask(call):
-                        seen = await self._see(call, max_age)
-                    case Say(level, text):
-                        logger.log(level, "%s", text)
-                    case Pause(seconds):
-                        await asyncio.sleep(seconds)
-                        seen = Seen(time.time())
-                    case Remember():
-                        raise TypeError("nothing is sent from here, so there is nothing to remember")
-                step = procedure.send(seen)
-        except StopIteration as stop:
-            return cast("T", stop.value)
+        max_age = min(max_age, _OLDEST_ANSWER)
+        last = -max_age
+        with closing(procedure):
+            try:
+                step = next(procedure)
+                while True:
+                    seen = Seen(time.time())
+                    match step:
+                        case Ask(call):
+                            seen = await self._see(call, min(max_age, time.monotonic() - last))
+                            last = time.monotonic()
+                        case Say(level, text):
+                            logger.log(level, "%s", text)
+                        case Pause(seconds):
+                            await asyncio.sleep(seconds)
+                            seen = Seen(time.time())
+                        case Send() | Remember():
+                            raise TypeError("nothing is sent from here, so there is nothing to remember")
+                    step = procedure.send(seen)
+            except StopIteration as stop:
+                return cast("T", stop.value)
 
     async def _see(self, call: Call[Any], max_age: float) -> Seen:
         try:
@@ -167,23 +175,26 @@ class AsyncClient:
         await asyncio.shield(self._login)
 
     async def _begin_session(self, *, again: bool) -> None:
-        if again:
+        told = self._logins.allows(time.monotonic())
+        if told and again:
             log.info("%s: the session was lost, logging in again", self.settings)
-        if warning := await self._converse(self._session.log_in()):
+        warning = await self._converse(self._session.log_in())
+        if told and warning:
             log.warning("%s", warning)
 
     async def _converse(self, flow: Flow[T], timeout: float | None = None) -> T:  # noqa: ASYNC109 - of each request
-        try:
-            request = next(flow)
-            while True:
-                try:
-                    response = await self._send(request, timeout)
-                except MRSError as error:
-                    request = flow.throw(error)
-                else:
-                    request = flow.send(response)
-        except StopIteration as stop:
-            return cast("T", stop.value)
+        with closing(flow):
+            try:
+                request = next(flow)
+                while True:
+                    try:
+                        response = await self._send(request, timeout)
+                    except MRSError as error:
+                        request = flow.throw(error)
+                    else:
+                        request = flow.send(response)
+            except StopIteration as stop:
+                return cast("T", stop.value)
 
     async def _send(self, request: Request, timeout: float | None = None) -> Response:  # noqa: ASYNC109
         http = await self._open()

@@ -5,18 +5,30 @@ from __future__ import annotations
 import logging
 import ssl
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import requests
 from requests.adapters import HTTPAdapter
 
-from airflow_mrs.manager.errors import AnswerLost, BadAnswer, MRSError, Unreachable
+from airflow_mrs.manager.errors import AnswerLost, BadAnswer, MRSError, TooLate, Unreachable
 from airflow_mrs.manager.message import Flow, Request, Response
+from airflow_mrs.manager.pace import Pace
 from airflow_mrs.manager.session import LogIn, Session, login_locks
-from airflow_mrs.manager.steps import Ask, Logger, OutOfPatience, Pause, Procedure, Remember, Say, Seen
+from airflow_mrs.manager.steps import (
+    Ask,
+    Logger,
+    OutOfPatience,
+    Pause,
+    Procedure,
+    Remember,
+    Say,
+    Seen,
+    Send,
+)
 from airflow_mrs.manager.transport import (
     MOST_BYTES,
     RedactTickets,
@@ -41,12 +53,41 @@ _CHUNK = 64 * 1024
 _LOGOUT_TIMEOUT = 5.0
 
 
+def _clocks() -> tuple[float, float]:
+    """Read two clocks: one that somebody may set, and one that may stand still with a virtual machine."""
+    boottime = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.time(), time.monotonic() if boottime is None else time.clock_gettime(boottime)
+
+
+@dataclass(frozen=True, slots=True)
+class _Allowance:
+    """The time in which a request must leave. It passes by whichever clock went further."""
+
+    seconds: float
+    begun: tuple[float, float] = field(default_factory=_clocks)
+
+    @property
+    def is_over(self) -> bool:
+        return any(now - begun > self.seconds for now, begun in zip(_clocks(), self.begun, strict=True))
+
+
 @dataclass(slots=True)
 class _Sending:
-    """One request under way: until when, and whether any of it has left."""
+    """One request under way: until when, until when its first byte must leave, and whether any of it has left."""
 
     deadline: float
+    allowance: _Allowance | None = None
     begun: bool = False
+
+    def require_in_time(self) -> None:
+        if self.allowance is None or not self.allowance.is_over:
+            return
+        if self.begun:  # its head alone; nobody should act on that, but who knows
+            raise TimeoutError
+        raise TooLate(
+            f"nothing was sent, since more than {self.allowance.seconds:.0f} s went by after its note was begun. This "
+            "process stood still, or Airflow is slow to keep a note"
+        )
 
     def remaining(self) -> float:
         remaining = self.deadline - time.monotonic()
@@ -67,6 +108,7 @@ class _BoundedSocket(ssl.SSLSocket):
 
     def sendall(self, data: Any, flags: int = 0) -> None:  # noqa: ANN401 - as the base class has it
         sending = _sending.get()
+        sending.require_in_time()
         self.settimeout(sending.remaining())
         sending.begun = True
         super().sendall(data, flags)
@@ -108,6 +150,7 @@ class Client:
         self.settings = settings
         self._session = Session(settings)
         self._adapter = _Adapter(make_tls_context(settings, _BoundedContext))
+        self._logins = Pace(time.monotonic())
 
     def call(self, call: Call[T]) -> T:
         """
@@ -117,22 +160,10 @@ class Client:
         :return: what it reads from the answer.
         :raises MRSError: see :mod:`airflow_mrs.manager.errors`.
         """
-        exchange = self._session.exchange(call)
-        try:
-            step = next(exchange)
-            while True:
-                try:
-                    if isinstance(step, LogIn):
-                        self._log_in(step)
-                        response = None
-                    else:
-                        response = self._send(step)
-                except MRSError as error:
-                    step = exchange.throw(error)
-                else:
-                    step = exchange.send(response)
-        except StopIteration as stop:
-            return cast("T", stop.value)
+        seen = self._see(call)
+        if seen.error is not None:
+            raise seen.error
+        return cast("T", seen.value)
 
     def run(
         self,
@@ -147,19 +178,26 @@ class Client:
 
         :param procedure: see :mod:`airflow_mrs.manager.submission` and :mod:`airflow_mrs.manager.waiting`.
         :param logger: where the procedure's lines go.
-        :param remember: keeps a note for a later try.
+        :param remember: keeps a note for a later try; right before each request that changes something, too. What it
+            raises ends the run, with nothing sent.
         :param until: the time, in seconds since the epoch, beyond which it must not pause.
         :return: what the procedure returns.
         :raises OutOfPatience: when it wants to pause beyond that time.
         :raises MRSError: whatever the procedure raises.
         """
-        try:
-            step = next(procedure)
+        with closing(procedure):
+            seen: Any = None  # which begins a generator
             while True:
+                try:
+                    step = procedure.send(seen)
+                except StopIteration as stop:
+                    return cast("T", stop.value)
                 seen = Seen(time.time())
                 match step:
                     case Ask(call):
                         seen = self._see(call)
+                    case Send(call, note, within):
+                        seen = self._see(call, partial(_note, remember, note, within))
                     case Say(level, text):
                         logger.log(level, "%s", text)
                     case Remember(note):
@@ -169,16 +207,32 @@ class Client:
                             raise OutOfPatience
                         time.sleep(seconds)
                         seen = Seen(time.time())
-                step = procedure.send(seen)
-        except StopIteration as stop:
-            return cast("T", stop.value)
 
-    def _see(self, call: Call[Any]) -> Seen:
+    def _see(self, call: Call[Any], before: Callable[[], _Allowance | None] = lambda: None) -> Seen:
+        """Carry out a call; what ``before`` raises, which precedes each of its requests but not a login, is not its error."""
+        with closing(self._session.exchange(call)) as exchange:
+            step = next(exchange)
+            while True:
+                allowance = None if isinstance(step, LogIn) else before()
+                outcome = self._attempt(step, allowance)
+                try:
+                    if isinstance(outcome, MRSError):
+                        step = exchange.throw(outcome)
+                    else:
+                        step = exchange.send(outcome)
+                except StopIteration as stop:
+                    return Seen(time.time(), stop.value)
+                except MRSError as error:
+                    return Seen(time.time(), error=error)
+
+    def _attempt(self, step: Request | LogIn, allowance: _Allowance | None) -> Response | MRSError | None:
         try:
-            value = self.call(call)
+            if isinstance(step, LogIn):
+                self._log_in(step)
+                return None
+            return self._send(step, allowance=allowance)
         except MRSError as error:
-            return Seen(time.time(), error=error)
-        return Seen(time.time(), value)
+            return error
 
     def close(self) -> None:
         """Log out, as far as Manager lets us, and close the connections."""
@@ -190,27 +244,32 @@ class Client:
         with login_locks[self.settings]:
             if self._session.generation != step.generation:
                 return
-            if step.generation:
+            told = self._logins.allows(time.monotonic())
+            if told and step.generation:
                 log.info("%s: the session was lost, logging in again", self.settings)
-            if warning := self._converse(self._session.log_in()):
+            warning = self._converse(self._session.log_in())
+            if told and warning:
                 log.warning("%s", warning)
 
     def _converse(self, flow: Flow[T], timeout: float | None = None) -> T:
-        try:
-            request = next(flow)
-            while True:
-                try:
-                    response = self._send(request, timeout)
-                except MRSError as error:
-                    request = flow.throw(error)
-                else:
-                    request = flow.send(response)
-        except StopIteration as stop:
-            return cast("T", stop.value)
+        with closing(flow):
+            try:
+                request = next(flow)
+                while True:
+                    try:
+                        response = self._send(request, timeout)
+                    except MRSError as error:
+                        request = flow.throw(error)
+                    else:
+                        request = flow.send(response)
+            except StopIteration as stop:
+                return cast("T", stop.value)
 
-    def _send(self, request: Request, timeout: float | None = None) -> Response:
+    def _send(
+        self, request: Request, timeout: float | None = None, allowance: _Allowance | None = None
+    ) -> Response:
         timeout = timeout or self.settings.timeout
-        sending = _Sending(time.monotonic() + timeout)
+        sending = _Sending(time.monotonic() + timeout, allowance)
         token = _sending.set(sending)
         prepared = requests.Request(
             request.method, request.url, dict(request.headers), data=request.body
@@ -236,3 +295,12 @@ class Client:
         if begun:
             return AnswerLost(f"no answer: {reason(error)}")
         return Unreachable(f"no connection: {reason(error)}")
+
+
+def _note(
+    remember: Callable[[dict[str, str | int]], None], note: dict[str, str | int], within: float
+) -> _Allowance:
+    """Keep the note of a request that is about to leave, and return how long it has for that, the keeping included."""
+    allowance = _Allowance(within)
+    remember(note)
+    return allowance

@@ -56,6 +56,10 @@ class Unreachable(MRSError):
     """No connection came about, so that the request was never sent."""
 
 
+class TooLate(MRSError):
+    """Too much time went by between the note of a request and its sending, so it was not sent."""
+
+
 class SessionLost(MRSError):
     """Manager asked for a login again right after one. The request was not accepted."""
 
@@ -128,6 +132,7 @@ _KINDS: dict[str, type[MRSError]] = {
         CertificateRefused,
         ForeignRedirect,
         Unreachable,
+        TooLate,
         SessionLost,
         AnswerLost,
         BadAnswer,

@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING
 from airflow_mrs.manager import protocol
 from airflow_mrs.manager.errors import (
     AnswerLost,
-    ForeignRedirect,
     InDoubt,
     InvalidArgument,
-    MRSError,
     RequestRefused,
 )
 from airflow_mrs.manager.model import NO_COMMAND, Command, CommandState, Configuration
@@ -87,6 +85,7 @@ def save(
     :raises RequestRefused: when Manager answers that it does not do it.
     :raises InDoubt: when nobody can tell whether Manager restarts something.
     :raises Unreachable: when nothing could be sent.
+    :raises TooLate: when nothing was sent, since this process stood still again and again.
     """
     note = Note(what.identity)
     earlier = note.read(kept)
@@ -97,20 +96,16 @@ def save(
     if earlier.phase == "submitting":
         yield from _require_no_restart(contact, what, note)
     for _ in range(_SENDS):
-        yield Remember(note.submitting())
         try:
-            command = yield from send(contact, what.send())
+            outcome = yield from send(contact, what.send(), note)
         except AnswerLost as error:
             yield Say(logging.WARNING, f"{contact.name}: the answer to the request was lost: {error}")
             yield from _require_no_restart(contact, what, note)
             lost = error
             continue
-        except ForeignRedirect:  # by something in front of Manager, which may have passed the request on
-            raise
-        except MRSError:
-            yield Remember(note.done())
-            raise
-        return (yield from _accepted(contact, note, command))
+        if isinstance(outcome, Submitted):
+            return outcome
+        return (yield from _accepted(contact, note, outcome))
     raise AnswerLost(f"{contact.name}: sent twice, and both answers were lost, last: {lost}")
 
 

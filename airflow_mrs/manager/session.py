@@ -21,6 +21,7 @@ from airflow_mrs.manager.errors import (
     PasswordUnanswered,
     RequestRefused,
     SessionLost,
+    TooLate,
     Unreachable,
 )
 from airflow_mrs.manager.form import find_login_form
@@ -98,7 +99,7 @@ class Session:
                     yield from self._renew(generation)
         except ForeignRedirect:
             raise
-        except (RequestRefused, AnswerLost, Unreachable) as error:
+        except (RequestRefused, AnswerLost, Unreachable, TooLate) as error:
             raise _named(error, f"{self.settings}: {call}") from None
         raise SessionLost(f"{self.settings}: {call}: Manager asked for a login again right after one.")
 
@@ -146,9 +147,12 @@ class Session:
         if self._let_in:
             return  # with this very password
         recent = [
-            sent for sent in _unanswered[self.settings] if self._clock() - sent < _UNANSWERED_LAPSE_AFTER
+            sent
+            for sent in _unanswered.pop(self.settings, [])
+            if self._clock() - sent < _UNANSWERED_LAPSE_AFTER
         ]
-        _unanswered[self.settings] = recent
+        if recent:
+            _unanswered[self.settings] = recent
         if len(recent) >= _MOST_UNANSWERED:
             raise Unreachable(
                 f"{self.settings}: the CAS did not answer to the last {len(recent)} logins. Nothing is sent for five "

@@ -21,6 +21,24 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
+class Send:
+    """
+    Carry out a call that changes something, each time that its request is about to leave after keeping a note of that.
+
+    Whoever stands still in between for longer than ``within``, as a process or a machine that was frozen does, may long
+    have been replaced. Then nothing is sent, and the error is :class:`~airflow_mrs.manager.errors.TooLate`.
+
+    :param call: the call.
+    :param note: what to keep. An error of the keeping is the driver's, and nothing is sent.
+    :param within: seconds from asking for the note to be kept to the first byte of the request.
+    """
+
+    call: Call[Any]
+    note: dict[str, str | int]
+    within: float
+
+
+@dataclass(frozen=True, slots=True)
 class Pause:
     """Let some seconds pass."""
 
@@ -42,7 +60,7 @@ class Remember:
     note: dict[str, str | int]
 
 
-Step = Ask | Pause | Say | Remember
+Step = Ask | Send | Pause | Say | Remember
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +69,7 @@ class Seen:
     What came of a step.
 
     :param now: seconds since the epoch.
-    :param value: the result of an :class:`Ask`.
+    :param value: the result of an :class:`Ask` or a :class:`Send`.
     :param error: what went wrong with it.
     """
 

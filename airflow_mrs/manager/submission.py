@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 from airflow_mrs.manager import protocol
 from airflow_mrs.manager.errors import (
     AnswerLost,
     BadAnswer,
-    ForeignRedirect,
-    MRSError,
     RequestRefused,
     StateUndecided,
     Unreachable,
@@ -51,6 +50,7 @@ def submit(
     :raises RequestRefused: when Manager answers that it does not do it.
     :raises StateUndecided: when nobody can tell whether the request was accepted.
     :raises Unreachable: when nothing could be sent.
+    :raises TooLate: when nothing was sent, since this process stood still again and again.
     """
     note = Note(change.identity)
     earlier = note.read(kept)
@@ -60,28 +60,17 @@ def submit(
         if resumed is not None:
             return resumed
     for _ in range(_SENDS):
-        if doubtful:
-            yield Say(
-                logging.WARNING, f"{contact.name}: it is not known whether the request was accepted; looking"
-            )
-            found = yield from _find_out(contact, change)
-        else:
-            found = yield from _look_before(contact, change)
-        if found is not None:
-            return found
-        yield Remember(note.submitting())
         try:
-            command = yield from send(contact, change.send())
+            outcome = yield from send(
+                contact, change.send(), note, partial(_look, contact, change, doubtful=doubtful)
+            )
         except AnswerLost as error:
             yield Say(logging.WARNING, f"{contact.name}: the answer to the request was lost: {error}")
             doubtful = True
             continue
-        except ForeignRedirect:  # by something in front of Manager, which may have passed the request on
-            raise
-        except MRSError:
-            yield Remember(note.done())
-            raise
-        return (yield from _accepted(contact, change, note, command))
+        if isinstance(outcome, Submitted):
+            return outcome
+        return (yield from _accepted(contact, change, note, outcome))
     found = yield from _find_out(contact, change)
     if found is not None:
         return found
@@ -115,6 +104,14 @@ def _resume(contact: Contact, change: ServiceChange, command_id: int) -> Procedu
         return Submitted(command_id, over=True)
     # FAILED without a trace: Manager may have forgotten it. COMPLETE: the service may only be slow to show it.
     return (yield from _find_out(contact, change, may_run=command.state is CommandState.FAILED))
+
+
+def _look(contact: Contact, change: ServiceChange, *, doubtful: bool) -> Procedure[Submitted | None]:
+    """Look whether there is a reason to send; None where there is. A request that was sent before may be in doubt."""
+    if not doubtful:
+        return (yield from _look_before(contact, change))
+    yield Say(logging.WARNING, f"{contact.name}: it is not known whether the request was accepted; looking")
+    return (yield from _find_out(contact, change))
 
 
 def _look_before(contact: Contact, change: ServiceChange) -> Procedure[Submitted | None]:
@@ -168,8 +165,9 @@ def _find_out(
 
     :raises StateUndecided: where the state does not tell.
     """
-    untouched, undecided = Streak(), 0
+    untouched, undecided = Streak(), Streak(UNDECIDED_POLLS)
     begun = contact.now
+    contact.begin_anew()
     while True:
         service = yield from look(contact, change)
         state, word = (service.state, service.word) if service else (ServiceState.UNKNOWN, "")
@@ -180,7 +178,7 @@ def _find_out(
             )
             return Submitted(over=state is change.target)
         untouched.add(contact.now, same=state.settled)
-        undecided += state is ServiceState.UNKNOWN
+        undecided.add(contact.now, same=state is ServiceState.UNKNOWN)
         unseen = may_run and service is not None and service.hides_movement
         if untouched.convinces(contact.now, CONTRADICTING_SECONDS) and not unseen:
             yield Say(
@@ -188,7 +186,7 @@ def _find_out(
             )
             return None
         waited_in_vain = contact.time_is_over or contact.now - begun >= LONGEST_CHANGE
-        if undecided >= UNDECIDED_POLLS or waited_in_vain:
+        if undecided.convinces(contact.now, CONTRADICTING_SECONDS) or waited_in_vain:
             raise StateUndecided(
                 f"{contact.name}: it is not known whether the request got through, and the state of "
                 f"{change.service_name}, which alone could tell, is {word or 'unknown'!r}. Have a look at Manager; a "

@@ -22,6 +22,7 @@ from airflow_mrs.manager.errors import (
     WaitTimedOut,
 )
 from airflow_mrs.manager.model import ClusterHealth, Command, CommandState, Service, ServiceState
+from airflow_mrs.manager.pace import Pace
 from airflow_mrs.manager.steps import Ask, Pause, Procedure, Say
 
 if TYPE_CHECKING:
@@ -33,26 +34,34 @@ T = TypeVar("T")
 LONGEST_OUTAGE = 600.0
 """Seconds without one good answer after which a wait gives up: a switchover takes up to five minutes."""
 
+LONGEST_BACKOFF = 60.0
+"""Seconds after which the same is asked once more at the latest, however rare the polls."""
+
 CONTRADICTING_POLLS = 5
 """So many polls in a row must say the same before the state of a service counts against a command."""
 
-CONTRADICTING_SECONDS = 15.0
-"""They must do so for at least this long, since the state may trail what happens."""
-
 UNDECIDED_POLLS = 12
 """So many polls in a row must leave the state open, where only it can decide, before a wait gives up."""
+
+CONTRADICTING_SECONDS = 15.0
+"""Either must go on for at least this long: the state may trail what happens, and polls may come every moment."""
 
 LONGEST_CHANGE = 900.0
 """Seconds that a stop or a start may take unseen, where a service's state has no word for being on its way."""
 
 _REFUSED_POLLS = 3
-_LONGEST_BACKOFF = 60.0
+_FIRST_PAUSE = 1.0
 
 
 @dataclass(slots=True)
 class Streak:
-    """Polls in a row that say the same."""
+    """
+    Polls in a row that say the same.
 
+    :param enough: how many of them convince.
+    """
+
+    enough: int = CONTRADICTING_POLLS
     _polls: int = field(default=0, init=False)
     _since: float = field(default=0.0, init=False)
 
@@ -72,7 +81,7 @@ class Streak:
 
     def convinces(self, now: float, seconds: float) -> bool:
         """Whether there were enough of them, over so many seconds."""
-        return self._polls >= CONTRADICTING_POLLS and now - self._since >= seconds
+        return self._polls >= self.enough and now - self._since >= seconds
 
 
 PASSING = (AnswerLost, Unreachable, SessionLost)
@@ -96,7 +105,13 @@ class Contact:
     deadline: float
     now: float
     jitter: Callable[[], float] = random.random
-    _polls: int = field(default=0, init=False)
+    _next_pause: float = field(default=_FIRST_PAUSE, init=False)
+    _told: str = field(default="", init=False)
+    _news: Pace = field(init=False)
+    _outages: Pace = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._news, self._outages = Pace(self.now), Pace(self.now)
 
     @property
     def time_is_over(self) -> bool:
@@ -112,20 +127,20 @@ class Contact:
         :raises ContactLost: at the deadline, or after ten minutes without an answer.
         :raises MRSError: at once, for whatever does not pass by itself.
         """
-        since, failures = self.now, 0
+        since, failures, told = self.now, 0, False
         while True:
             seen = yield Ask(call)
             self.now = seen.now
             if seen.error is None:
-                if failures:
+                if told:
                     yield Say(
                         logging.INFO, f"{self.name}: Manager answers again after {self.now - since:.0f} s"
                     )
                 return cast("T", seen.value)
             if not isinstance(seen.error, PASSING):
                 raise seen.error
-            if not failures:
-                yield Say(logging.WARNING, f"{self.name}: no answer from Manager, asking on: {seen.error}")
+            if not told:
+                told = yield from self.complain(f"no answer from Manager, asking on: {seen.error}")
             failures += 1
             if self.time_is_over or self.now - since >= LONGEST_OUTAGE:
                 reason = str(seen.error).rstrip(".")
@@ -135,18 +150,49 @@ class Contact:
                 )
             yield from self._pause(self._backoff(failures, seen.error), until=since + LONGEST_OUTAGE)
 
-    def pause(self) -> Procedure[None]:
-        """Wait for the time of the next poll. The first ones come faster: many a command is over at once."""
-        yield from self._pause(min(self.poll_interval, 2.0**self._polls))
-        self._polls += 1
+    def pause(self, longest: float = float("inf")) -> Procedure[None]:
+        """
+        Wait for the time of the next poll. The first ones come faster: many a command is over at once.
+
+        :param longest: seconds that are enough all the same.
+        """
+        yield from self._pause(min(self.poll_interval, self._next_pause, longest))
+        self._next_pause = min(2 * self._next_pause, max(self.poll_interval, _FIRST_PAUSE))
+
+    def begin_anew(self) -> None:
+        """Let the first polls come faster once more, since they are about something else now."""
+        self._next_pause = _FIRST_PAUSE
+
+    def tell(self, words: str) -> Procedure[None]:
+        """
+        Log what is seen, where it has changed. Of what changes all the time, the log has less and less.
+
+        :param words: what is seen.
+        """
+        if words != self._told and self._news.allows(self.now):
+            self._told = words
+            yield Say(logging.INFO, f"{self.name}: {words}")
+
+    def complain(self, words: str) -> Procedure[bool]:
+        """
+        Log an outage. Of those that come all the time, the log has less and less.
+
+        :param words: what goes wrong.
+        :return: whether it was logged.
+        """
+        allowed = self._outages.allows(self.now)
+        if allowed:
+            yield Say(logging.WARNING, f"{self.name}: {words}")
+        return allowed
 
     def _pause(self, seconds: float, until: float = float("inf")) -> Procedure[None]:
         seen = yield Pause(max(0.0, min(seconds, self.deadline - self.now, until - self.now)))
         self.now = seen.now
 
     def _backoff(self, failures: int, error: Exception) -> float:
-        longest = max(self.poll_interval, _LONGEST_BACKOFF)
-        backoff = min(self.poll_interval * 2.0 ** min(failures - 1, 16), longest) * (0.5 + self.jitter() / 2)
+        # However rare the polls, an outage that is over is not to be taken for one that lasts.
+        first = min(self.poll_interval, LONGEST_BACKOFF)
+        backoff = min(first * 2.0 ** min(failures - 1, 16), LONGEST_BACKOFF) * (0.5 + self.jitter() / 2)
         asked = error.retry_after if isinstance(error, BadAnswer) else None
         return max(backoff, asked or 0.0)
 
@@ -178,17 +224,29 @@ def wait_until_over(contact: Contact, poll: Poll) -> Procedure[None]:
     :raises ContactLost: when Manager gives no answer for too long.
     :raises RequestRefused: when Manager refuses to tell, three times in a row.
     """
-    last = ""
     while True:
-        reading = yield from poll(contact)
-        if reading.words != last:
-            yield Say(logging.INFO, f"{contact.name}: {reading.words}")
-        last = reading.words
+        reading = yield from poll_once(contact, poll)
         if reading.over:
             return
         if contact.time_is_over:
-            raise WaitTimedOut(f"{contact.name}: the time for the wait is over; {last}.")
+            raise WaitTimedOut(f"{contact.name}: the time for the wait is over; {reading.words}.")
         yield from contact.pause()
+
+
+def poll_once(contact: Contact, poll: Poll) -> Procedure[Reading]:
+    """
+    Ask once, and log what has changed.
+
+    :param contact: asks Manager.
+    :param poll: what to ask.
+    :return: what it saw.
+    """
+    reading = yield from poll(contact)
+    if reading.over:
+        yield Say(logging.INFO, f"{contact.name}: {reading.words}")
+    else:
+        yield from contact.tell(reading.words)
+    return reading
 
 
 def poll_service(contact: Contact, call: Call[Service], target: ServiceState) -> Procedure[Reading]:
@@ -291,7 +349,6 @@ def wait_for_change(contact: Contact, change: ServiceChange, command_id: int | N
 
 def _follow(contact: Contact, command_id: int) -> Procedure[Command]:
     """Poll a command to its end. Logs what changes, not every poll."""
-    last: Command | None = None
     warned = False
     while True:
         command = yield from _ask_firmly(contact, protocol.get_command(command_id))
@@ -300,16 +357,8 @@ def _follow(contact: Contact, command_id: int) -> Procedure[Command]:
         if command.state is CommandState.UNKNOWN and not warned:
             warned = True
             yield Say(logging.WARNING, f"{contact.name}: state {command.word!r} is not known, polling on")
-        if last is None or (command.word, command.progress, command.steps) != (
-            last.word,
-            last.progress,
-            last.steps,
-        ):
-            step = f", {command.steps[-1].name}" if command.steps else ""
-            yield Say(
-                logging.INFO, f"{contact.name}: {command.word or 'no state'}, {command.progress}%{step}"
-            )
-        last = command
+        step = f", {command.steps[-1].name}" if command.steps else ""
+        yield from contact.tell(f"{command.word or 'no state'}, {command.progress}%{step}")
         if contact.time_is_over:
             raise WaitTimedOut(
                 f"{contact.name}: the time for the wait is over; last state {command.word or 'none'}, progress "
@@ -326,7 +375,7 @@ def _ask_firmly(contact: Contact, call: Call[T]) -> Procedure[T]:
         except RequestRefused:
             if not tries_left or contact.time_is_over:
                 raise
-            yield from contact.pause()
+            yield from contact.pause(LONGEST_BACKOFF)
     raise AssertionError("the last try returns or raises")
 
 
@@ -341,8 +390,8 @@ def settle(contact: Contact, change: ServiceChange, *, taken_at_its_word: bool) 
     :raises StateUndecided: when the state tells nothing, and only it could.
     :raises WaitTimedOut: when the time is over.
     """
-    against, undecided = Streak(), 0
-    last: ServiceState | None = None
+    against, undecided = Streak(), Streak(UNDECIDED_POLLS)
+    contact.begin_anew()
     while True:
         service = yield from look(contact, change)
         state = service.state if service else ServiceState.UNKNOWN
@@ -353,22 +402,20 @@ def settle(contact: Contact, change: ServiceChange, *, taken_at_its_word: bool) 
             return
         against.add(contact.now, same=state not in {change.on_the_way, ServiceState.UNKNOWN})
         unseen = service is not None and service.hides_movement and not taken_at_its_word
-        undecided = undecided + 1 if state is ServiceState.UNKNOWN else 0
-        patience = LONGEST_CHANGE if unseen else 0.0 if contact.time_is_over else CONTRADICTING_SECONDS
-        if against.convinces(contact.now, patience):
+        undecided.add(contact.now, same=state is ServiceState.UNKNOWN)
+        patience = 0.0 if contact.time_is_over else CONTRADICTING_SECONDS
+        if against.convinces(contact.now, LONGEST_CHANGE if unseen else patience):
             said = (
                 "Manager reported the command COMPLETE, but"
                 if taken_at_its_word
                 else "no command seems to run, and"
             )
             raise StateContradicts(f"{contact.name}: {said} {change.service_name} is still {word!r}.")
-        if undecided >= UNDECIDED_POLLS:
+        if undecided.convinces(contact.now, patience):
             raise StateUndecided(
                 f"{contact.name}: only the state of {change.service_name} could tell how this went, and it is {word!r}."
             )
-        if state is not last:
-            yield Say(logging.INFO, f"{contact.name}: {change.service_name} is {word!r}")
-        last = state
+        yield from contact.tell(f"{change.service_name} is {word!r}")
         if contact.time_is_over:
             raise WaitTimedOut(
                 f"{contact.name}: the time for the wait is over; {change.service_name} is {word!r}. What runs in "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -20,11 +19,12 @@ from airflow_mrs.manager.steps import OutOfPatience
 from airflow_mrs.manager.waiting import Contact
 from airflow_mrs.notes import NoteKeeper
 from airflow_mrs.seconds import read_seconds
-from airflow_mrs.triggers.base import SHORTEST_DEFERRAL, TRIGGER_GRACE
+from airflow_mrs.triggers.base import SHORTEST_DEFERRAL, deferral_timeout
 from airflow_mrs.triggers.command import MRSCommandTrigger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import timedelta
 
     from airflow.providers.common.compat.sdk import Context
 
@@ -195,16 +195,15 @@ class MRSCommandOperator(BaseOperator):
     def _defer(
         self, undertaking: Undertaking, mrs_conn_id: str, command_id: int | None, deadline: float
     ) -> NoReturn:
-        now = time.time()
         self.defer(
             trigger=MRSCommandTrigger(
                 mrs_conn_id,
                 command_id,
                 deadline,
                 poll_interval=self.poll_interval,
-                not_before=now + SHORTEST_DEFERRAL,
+                not_before=time.time() + SHORTEST_DEFERRAL,
                 **undertaking.trigger,
             ),
             method_name="execute_complete",
-            timeout=timedelta(seconds=max(0.0, deadline - now) + TRIGGER_GRACE),
+            timeout=deferral_timeout(deadline),
         )

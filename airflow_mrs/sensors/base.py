@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.providers.common.compat.sdk import (
@@ -19,12 +18,13 @@ from airflow.providers.common.compat.sdk import (
 from airflow_mrs.faults import deferral_timed_out, raise_from_event
 from airflow_mrs.hooks.mrs_manager import MRSManagerHook
 from airflow_mrs.manager.errors import CommandFailed, MRSError, WaitTimedOut
-from airflow_mrs.manager.waiting import Contact
+from airflow_mrs.manager.waiting import Contact, poll_once
 from airflow_mrs.seconds import read_seconds
-from airflow_mrs.triggers.base import SHORTEST_DEFERRAL, TRIGGER_GRACE
+from airflow_mrs.triggers.base import SHORTEST_DEFERRAL, deferral_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import timedelta
 
     from airflow.providers.common.compat.sdk import Context
 
@@ -69,6 +69,7 @@ class MRSSensor(BaseSensorOperator):
         self.mrs_conn_id = mrs_conn_id
         self.deferrable = deferrable
         self._hook: MRSManagerHook | None = None
+        self._contact: Contact | None = None
         self._last = "never polled"
         self._deadline = float("inf")
 
@@ -111,10 +112,12 @@ class MRSSensor(BaseSensorOperator):
         if self._hook is None:
             self._hook = MRSManagerHook(self.mrs_conn_id)
         settings, trigger = self._hook.settings, self.trigger(self._deadline)
-        contact = Contact(f"{settings}: {trigger.subject}", self.poke_interval, self._deadline, time.time())
-        reading = self._hook.client.run(trigger.poll(contact, settings), self.log)
-        if reading.words != self._last:
-            self.log.info("%s: %s", contact.name, reading.words)
+        if self._contact is None:  # one for all pokes: it knows what the log has been told
+            name = f"{settings}: {trigger.subject}"
+            self._contact = Contact(name, self.poke_interval, self._deadline, time.time())
+        self._contact.now = time.time()
+        poll = poll_once(self._contact, lambda contact: trigger.poll(contact, settings))
+        reading = self._hook.client.run(poll, self.log)
         self._last = reading.words
         return reading.over
 
@@ -182,9 +185,8 @@ class MRSSensor(BaseSensorOperator):
         return time.time()
 
     def _defer(self) -> NoReturn:
-        now = time.time()
         self.defer(
-            trigger=self.trigger(self._deadline, now + SHORTEST_DEFERRAL),
+            trigger=self.trigger(self._deadline, time.time() + SHORTEST_DEFERRAL),
             method_name="execute_complete",
-            timeout=timedelta(seconds=max(0.0, self._deadline - now) + TRIGGER_GRACE),
+            timeout=deferral_timeout(self._deadline),
         )

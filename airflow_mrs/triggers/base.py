@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import time
 from abc import abstractmethod
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -30,6 +31,18 @@ TRIGGER_GRACE = 120.0
 Seconds after its deadline in which a trigger is to speak. Airflow's own time-out of the deferral comes only then, for
 the time when no triggerer runs.
 """
+
+_LONGEST_DEFERRAL = 100 * 365 * 86_400.0  # whoever wants no end must not get a date that no calendar has
+
+
+def deferral_timeout(deadline: float) -> timedelta:
+    """
+    Return how long Airflow is to let a deferral last whose trigger has a deadline.
+
+    :param deadline: in seconds since the epoch.
+    """
+    left = max(0.0, deadline - time.time())
+    return timedelta(seconds=min(left, _LONGEST_DEFERRAL) + TRIGGER_GRACE)
 
 
 class MRSTrigger(BaseTrigger):

@@ -7,11 +7,11 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from airflow_mrs.manager.errors import MRSError
+from airflow_mrs.manager.errors import MRSError, TooLate
 from airflow_mrs.manager.message import Flow, Request, Response
 from airflow_mrs.manager.session import LogIn, Session
 from airflow_mrs.manager.settings import Settings
-from airflow_mrs.manager.steps import Ask, Pause, Procedure, Remember, Say, Seen, Step
+from airflow_mrs.manager.steps import Ask, Pause, Procedure, Remember, Say, Seen, Send, Step
 from airflow_mrs.manager.waiting import Contact
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class Driver:
     def __post_init__(self) -> None:
         self.session = Session(self.settings, lambda: self.clock.now)
 
-    def call(self, call: Call[T]) -> T:
+    def call(self, call: Call[T], sent: Send | None = None) -> T:
         exchange = self.session.exchange(call)
         try:
             step = next(exchange)
@@ -132,6 +132,8 @@ class Driver:
                     if isinstance(step, LogIn):
                         converse(self.session.log_in(), self.manager)
                     else:
+                        if sent is not None:
+                            self._note(sent)
                         response = self.manager(step)
                 except MRSError as error:
                     step = exchange.throw(error)
@@ -140,17 +142,27 @@ class Driver:
         except StopIteration as stop:
             return cast("T", stop.value)
 
+    def _note(self, sent: Send) -> None:
+        """Take the note before the request, as two steps between which something may happen."""
+        begun = self.clock.now
+        self.before(Remember(sent.note))
+        self.remember(sent.note)
+        self.before(Ask(sent.call))
+        if self.clock.now - begun > sent.within:
+            raise TooLate("nothing was sent")
+
     def run(self, procedure: Procedure[T]) -> T:
         try:
             step = next(procedure)
             while True:
-                self.before(step)
+                if not isinstance(step, Send):
+                    self.before(step)
                 value: Any = None
                 problem = None
                 match step:
-                    case Ask(call):
+                    case Ask(call) | Send(call):
                         try:
-                            value = self.call(call)
+                            value = self.call(call, step if isinstance(step, Send) else None)
                         except MRSError as error:
                             problem = error
                     case Say(level, text):

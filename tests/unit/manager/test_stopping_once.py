@@ -33,7 +33,9 @@ def test_nothing_goes_wrong(action: Action) -> None:
 def test_one_thing_goes_wrong_at_any_step(event: Event, pace: dict[str, float]) -> None:
     for step in range(15):
         world = World(plan={step: event}, **pace)  # type: ignore[arg-type]
-        assert world.run_task(tries=30, retry_delay=0.5), world.story
+        assert world.run_task(tries=30, retry_delay=0.5), (
+            world.story
+        )  # the world objects to a frozen one that sends
         assert accepted(world) == 1 or event in {
             Event.OTHER_STARTS,
             Event.OTHER_STOPS,

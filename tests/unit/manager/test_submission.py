@@ -10,11 +10,16 @@ from airflow_mrs.manager.errors import (
     MRSError,
     RequestRefused,
     StateUndecided,
+    TooLate,
     Unreachable,
     WaitTimedOut,
 )
 from airflow_mrs.manager.message import Response
+from airflow_mrs.manager.model import Configuration
 from airflow_mrs.manager.note import Note, Submitted
+from airflow_mrs.manager.saving import ConfigurationSave, save
+from airflow_mrs.manager.sending import SENT_WITHIN
+from airflow_mrs.manager.steps import Ask, Remember, Step
 from airflow_mrs.manager.submission import submit
 
 from .driver import TO_LOGIN, Driver, Script, command, page, redirect, service
@@ -125,7 +130,8 @@ def test_a_refused_connection_is_tried_again() -> None:
     first = Try([UP], [Unreachable("refused")])
     with pytest.raises(Unreachable):
         first.submit()
-    assert (first.sent, first.phases) == (3, ["submitting", "done"])
+    assert first.manager.calls == [LOOK, SEND] * 3
+    assert first.phases == [*["submitting"] * 3, "done"]
 
 
 def test_a_refused_certificate_is_not_tried_again() -> None:
@@ -201,6 +207,113 @@ def test_a_service_that_moves_the_other_way_is_no_proof() -> None:
     first = Try([UP, *[service("Starting")] * 7, DOWN], [LOST])
     assert first.submit() == Submitted(over=True)
     assert first.sent == 1
+
+
+# ---- standing still between the note and the request -----------------------------------------------------
+
+
+class Frozen:
+    """Stands still for a while before the note is asked for, while it is kept, or before the request leaves."""
+
+    def __init__(self, first: Try, where: str, times: int, seconds: float = SENT_WITHIN + 0.1) -> None:
+        self.driver, self.where, self.times, self.seconds = first.driver, where, times, seconds
+        self.keep = first.driver.remember
+        self.driver.before, self.driver.remember = self.before, self.remember
+
+    def before(self, step: Step) -> None:
+        if isinstance(step, Remember) and step.note["phase"] == "submitting":
+            self.stand_still("before the note")
+        if isinstance(step, Ask) and step.call.method == "POST":
+            self.stand_still("before the request")
+
+    def remember(self, note: dict[str, str | int]) -> None:
+        if note["phase"] == "submitting":
+            self.stand_still("in the note")
+        self.keep(note)
+
+    def stand_still(self, where: str) -> None:
+        if where == self.where and self.times:
+            self.times -= 1
+            self.driver.clock.now += self.seconds
+
+
+WHERE = ["before the note", "in the note", "before the request"]
+
+
+@pytest.mark.parametrize("where", WHERE)
+@pytest.mark.parametrize("times", [1, 2])
+def test_who_stood_still_looks_again_and_notes_again_before_anything_is_sent(where: str, times: int) -> None:
+    first = Try([UP])
+    Frozen(first, where, times)
+    assert first.submit() == Submitted(4100)
+    assert first.manager.calls == [*[LOOK] * (times + 1), SEND]
+    assert first.phases == [*["submitting"] * (times + 1), "submitted"]
+
+
+@pytest.mark.parametrize("where", WHERE)
+def test_who_stands_still_again_and_again_sends_nothing_and_says_so(where: str) -> None:
+    first = Try([UP])
+    Frozen(first, where, 3)
+    with pytest.raises(TooLate, match="nothing was sent"):
+        first.submit()
+    assert (first.sent, first.phases) == (0, [*["submitting"] * 3, "done"])
+
+
+@pytest.mark.parametrize("where", WHERE)
+@pytest.mark.parametrize(("word", "over"), [("Stopping", False), ("Stopped", True)])
+def test_what_was_done_meanwhile_is_not_done_again(where: str, word: str, over: bool) -> None:
+    first = Try([UP, service(word)])
+    Frozen(first, where, 1, seconds=7200.0)
+    assert first.submit() == Submitted(over=over)
+    assert first.sent == 0
+
+
+def test_a_moment_is_not_too_long() -> None:
+    first = Try([UP])
+    Frozen(first, "in the note", 1, seconds=SENT_WITHIN - 0.1)
+    assert first.submit() == Submitted(4100)
+    assert first.manager.calls == [LOOK, SEND]
+
+
+def test_who_stands_still_after_a_lost_answer_finds_out_again() -> None:
+    first = Try([UP], [LOST, ACCEPTED])
+    frozen = Frozen(first, "before the request", 0)
+    keep = frozen.keep
+
+    def freeze_at_the_second(note: dict[str, str | int]) -> None:
+        frozen.times = int(len(first.notes) == 1)
+        keep(note)
+
+    frozen.keep = freeze_at_the_second
+    assert first.submit() == Submitted(4100)
+    looks = [LOOK] * CONTRADICTING_LOOKS
+    assert first.manager.calls == [LOOK, SEND, *looks, *looks, SEND]
+
+
+@pytest.mark.parametrize("restart_affected", [False, True])
+@pytest.mark.parametrize("where", WHERE)
+def test_who_stood_still_before_a_save_notes_again(where: str, restart_affected: bool) -> None:
+    call = "POST /config/cluster/1/save"
+    what = ConfigurationSave((Configuration("HDFS", {"dfs.replication": "2"}),), 1, restart_affected)
+    for times, sent in ((1, 1), (2, 1), (3, 0)):
+        first = Try([])
+        first.manager.answers[call] = [ACCEPTED]
+        Frozen(first, where, times)
+        procedure = save(first.driver.contact(), what, None)
+        if sent:
+            assert first.driver.run(procedure) == Submitted(4100)
+        else:
+            with pytest.raises(TooLate):
+                first.driver.run(procedure)
+        assert first.manager.calls.count(call) == sent
+        assert first.phases[-1] == ("submitted" if sent else "done")
+
+
+def test_each_request_is_noted_that_is_sent() -> None:
+    for unsent in (TO_LOGIN, LOST, Unreachable("refused")):
+        first = Try([UP], [unsent, ACCEPTED])
+        first.submit()
+        assert first.phases == ["submitting", "submitting", "submitted"]
 
 
 # ---- a further try ---------------------------------------------------------------------------------------

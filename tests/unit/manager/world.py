@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 REQUEST_TIMEOUT = 30.0
 SWITCHOVER_SECONDS = 100.0
 BLIND_SECONDS = 90.0
+FREEZE_SECONDS = 400.0
 
 WORDS = {
     ServiceState.UP: "Normal",
@@ -62,6 +63,7 @@ class Event(StrEnum):
     CRASH_AFTER = "the worker dies after the request was carried out"
     NOTE_LOST = "the note can't be kept"
     NOTE_KEPT = "the note is kept, but the worker is told otherwise"
+    FREEZE = "the worker stands still until the next try has done everything, and somebody has undone it"
 
 
 class Crash(Exception):
@@ -70,6 +72,10 @@ class Crash(Exception):
 
 class StoreDown(Exception):
     """Airflow's API server is gone."""
+
+
+class Refused(Exception):
+    """Airflow takes nothing from a try that another one has taken the place of."""
 
 
 class Broken(AssertionError):
@@ -127,31 +133,37 @@ class World:
         self.last_look = ServiceState.UNKNOWN
         self.last_command_word = ""
         self.story: list[str] = []
+        self.newest_try = 0
+        self.taken_over = False
 
     # ---- the task ----------------------------------------------------------------------------------------
 
     def run_task(self, tries: int = 6, retry_delay: float = 60.0) -> bool:
         """Let Airflow run the task until it succeeds or its tries are used up."""
         for _ in range(tries):
+            self.newest_try += 1
+            number, error = self.newest_try, None
             try:
-                self._try_once()
-            except (Crash, StoreDown) as error:
-                self.story.append(f"-- {error}")
-            except MRSError as error:
-                self.story.append(f"-- {type(error).__name__}: {error}")
-                if error.permanent:
-                    return False
-            else:
+                self._try_once(number)
+            except (Crash, StoreDown, Refused, MRSError) as caught:
+                error = caught
+                self.story.append(f"-- try {number}: {type(error).__name__}: {error}")
+            if number != self.newest_try:
+                return self.taken_over  # Airflow does not care for what became of this one
+            if error is None:
                 self._require_true_success()
                 return True
+            if isinstance(error, MRSError) and error.permanent:
+                return False
             self.clock.now += retry_delay
         return False
 
-    def _try_once(self) -> None:
+    def _try_once(self, number: int) -> None:
         """What the operator's ``execute`` does."""
-        driver = Driver(self.handle, self.clock, self.before_step)
+        driver = Driver(lambda request: self.handle(request, number), self.clock, self.before_step)
         log: logging.Logger = _Log(self.story)  # type: ignore[assignment]
-        keeper = NoteKeeper({"task_state_store": self}, log)  # type: ignore[typeddict-item]
+        store = _Store(self, number)
+        keeper = NoteKeeper({"task_state_store": store}, log)  # type: ignore[typeddict-item]
         driver.remember = keeper.keep
         deadline = self.clock.now + self.timeout
         contact = driver.contact(poll_interval=self.poll_interval, timeout=self.timeout)
@@ -190,6 +202,14 @@ class World:
             self.note_fault = event
         else:
             self.fault = event
+
+    def freeze(self) -> None:
+        """Let Airflow give this try up, the next one do everything, and somebody undo it; then go on here."""
+        self.clock.now += FREEZE_SECONDS
+        self.taken_over = self.run_task()
+        self.begin(self.origin, ours=False)
+        self.clock.now += FREEZE_SECONDS
+        self.fault = self.note_fault = None
 
     def crash(self) -> None:
         raise Crash
@@ -230,8 +250,10 @@ class World:
 
     # ---- Manager -----------------------------------------------------------------------------------------
 
-    def handle(self, request: Request) -> Response:
-        """Answer a request, or lose it."""
+    def handle(self, request: Request, by: int) -> Response:
+        """Answer a request of a try, or lose it."""
+        if request.method == "POST" and by != self.newest_try:
+            raise Broken("a try sends that was given up")
         if self.clock.now < self.away_until or self.fault is Event.UNREACHABLE:
             raise Unreachable("no connection: connection refused")
         call = called(request)
@@ -324,6 +346,7 @@ class World:
 
 HAPPENINGS: dict[Event | None, Callable[[World], object]] = {
     Event.CRASH: World.crash,
+    Event.FREEZE: World.freeze,
     Event.SESSION_LOST: World.end_session,
     Event.BLIND: World.go_blind,
     Event.FORGET: World.forget,
@@ -349,6 +372,22 @@ IN_PLACE_OF_THE_ANSWER: dict[Event, Response | Exception] = {
     Event.CRASH_AFTER: Crash(),
 }
 CARRIED_OUT = {Event.LOST_AFTER, Event.GATEWAY_AFTER, Event.PAGE_AFTER, Event.CRASH_AFTER}
+
+
+@dataclass
+class _Store:
+    """The store of one try."""
+
+    world: World
+    number: int
+
+    def get(self, key: str) -> dict[str, str | int] | None:
+        return self.world.get(key)
+
+    def set(self, key: str, value: dict[str, str | int]) -> None:
+        if self.number != self.world.newest_try:
+            raise Refused
+        self.world.set(key, value)
 
 
 class _Log:
