@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowSkipException
+from airflow.providers.common.compat.sdk import AirflowSkipException, TaskDeferred
 
 from airflow_mrs.sensors.service import MRSServiceSensor
 from airflow_mrs.simulator.faults import Cut, Patch, Word
@@ -117,6 +118,26 @@ def test_a_state_without_a_known_word_is_waited_out(
 )
 def test_what_can_not_be_waited_for(manager: Simulator, run: Run, mode: str, conf: dict[str, str]) -> None:
     assert states(run(f"service_{mode}", **conf)) == {"wait": "failed"}
+
+
+@pytest.mark.parametrize(("mode", "sessions"), [("poke", 1), ("reschedule", A_WHILE + 1)])
+def test_no_session_is_left_behind(manager: Simulator, run: Run, mode: str, sessions: int) -> None:
+    manager.faults.set("service", Word("Stopping"), times=A_WHILE)
+
+    assert states(run(f"service_{mode}", state="up")) == {"wait": "success"}
+    assert manager.journal.logins_succeeded == manager.journal.count("logout") == sessions
+
+
+@pytest.mark.parametrize("state", ["up", "down"])
+def test_the_worker_leaves_no_session_behind_when_it_defers_or_need_not(
+    manager: Simulator, state: str
+) -> None:
+    sensor = MRSServiceSensor(task_id="wait", service_name="HBase", state=state, deferrable=True)
+    context: Any = {}
+
+    with pytest.raises(TaskDeferred) if state == "down" else nullcontext():
+        sensor.execute(context)
+    assert manager.journal.logins_succeeded == manager.journal.count("logout") == 1
 
 
 # ---- what goes wrong -------------------------------------------------------------------------------------
