@@ -21,13 +21,16 @@ KEPT_FOR_FURTHER_TRIES = __version__.startswith("3.0.")
 _KEY = "mrs_deferred"
 
 
-def try_number(context: Context) -> int | None:
+def task_instance_id(context: Context) -> str | None:
     """
-    Return the number of this try, which a trigger carries into its event.
+    Return the id of the task instance, of which each try has its own; Airflow 2 has none.
+
+    The number of the try would not do: where a scheduler has died, a task that is about to resume goes on under the next one.
 
     :param context: Airflow's context.
     """
-    return getattr(context.get("ti"), "try_number", None)
+    found = getattr(context.get("ti"), "id", None)
+    return None if found is None else str(found)
 
 
 def note_deferral(context: Context) -> None:
@@ -38,7 +41,7 @@ def note_deferral(context: Context) -> None:
     """
     if KEPT_FOR_FURTHER_TRIES:
         ti: Any = context["ti"]
-        ti.xcom_push(key=_KEY, value=ti.try_number)
+        ti.xcom_push(key=_KEY, value=task_instance_id(context))
 
 
 def is_of_an_earlier_try(context: Context, next_kwargs: Mapping[str, Any] | None) -> bool:
@@ -50,10 +53,10 @@ def is_of_an_earlier_try(context: Context, next_kwargs: Mapping[str, Any] | None
     """
     event = (next_kwargs or {}).get("event")
     if event is not None:
-        deferred = event.get("try_number")  # a trigger of an earlier version does not tell
+        deferred = event.get("task_instance_id")  # a trigger of an earlier version does not tell
     elif KEPT_FOR_FURTHER_TRIES:
         ti: Any = context["ti"]
         deferred = ti.xcom_pull(task_ids=ti.task_id, key=_KEY, map_indexes=ti.map_index)
     else:
         return False
-    return deferred is not None and deferred != try_number(context)
+    return deferred is not None and deferred != task_instance_id(context)

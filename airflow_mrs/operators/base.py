@@ -19,7 +19,7 @@ from airflow_mrs.manager.steps import OutOfPatience
 from airflow_mrs.manager.waiting import Contact
 from airflow_mrs.notes import NoteKeeper
 from airflow_mrs.seconds import read_seconds
-from airflow_mrs.tries import is_of_an_earlier_try, note_deferral, try_number
+from airflow_mrs.tries import is_of_an_earlier_try, note_deferral, task_instance_id
 from airflow_mrs.triggers.base import SHORTEST_DEFERRAL, TRIGGER_GRACE
 from airflow_mrs.triggers.command import MRSCommandTrigger
 
@@ -200,7 +200,7 @@ class MRSCommandOperator(BaseOperator):
                 deadline,
                 poll_interval=self.poll_interval,
                 not_before=now + SHORTEST_DEFERRAL,
-                try_number=try_number(context),
+                task_instance_id=task_instance_id(context),
                 **undertaking.trigger,
             ),
             method_name="execute_complete",

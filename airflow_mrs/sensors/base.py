@@ -21,7 +21,7 @@ from airflow_mrs.hooks.mrs_manager import MRSManagerHook
 from airflow_mrs.manager.errors import CommandFailed, MRSError, WaitTimedOut
 from airflow_mrs.manager.waiting import Contact
 from airflow_mrs.seconds import read_seconds
-from airflow_mrs.tries import is_of_an_earlier_try, note_deferral, try_number
+from airflow_mrs.tries import is_of_an_earlier_try, note_deferral, task_instance_id
 from airflow_mrs.triggers.base import SHORTEST_DEFERRAL, TRIGGER_GRACE
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ class MRSSensor(BaseSensorOperator):
         note_deferral(context)
         now = time.time()
         trigger = self.trigger(self._deadline, now + SHORTEST_DEFERRAL)
-        trigger.try_number = try_number(context)
+        trigger.task_instance_id = task_instance_id(context)
         self.defer(
             trigger=trigger,
             method_name="execute_complete",

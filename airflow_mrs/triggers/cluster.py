@@ -23,7 +23,7 @@ class MRSClusterHealthTrigger(MRSTrigger):
     :param deadline: when the wait ends, in seconds since the epoch.
     :param poll_interval: seconds between two polls.
     :param not_before: the event does not come before this moment, in seconds since the epoch.
-    :param try_number: the try of the task that waits; it comes back in the event.
+    :param task_instance_id: the id of the task instance that waits; it comes back in the event.
     """
 
     def __init__(
@@ -34,14 +34,14 @@ class MRSClusterHealthTrigger(MRSTrigger):
         *,
         poll_interval: float = 5.0,
         not_before: float = 0.0,
-        try_number: int | None = None,
+        task_instance_id: str | None = None,
     ) -> None:
         super().__init__(
             mrs_conn_id,
             deadline,
             poll_interval=poll_interval,
             not_before=not_before,
-            try_number=try_number,
+            task_instance_id=task_instance_id,
         )
         self.cluster_id = cluster_id
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
 
 from airflow.providers.common.compat.sdk import TaskDeferred
 
@@ -45,6 +46,7 @@ class Instance:
 
     max_tries: int = 0
     try_number: int = 0
+    id: UUID | None = None
     resumption: tuple[str, dict[str, Any]] | None = None
     task_id: str = "task"
     map_index: int = -1
@@ -80,6 +82,7 @@ def carry_out(
     """
     instance = instance or Instance(max_tries=clears)
     instance.try_number += 1
+    instance.id = uuid4()
     while True:
         try:
             return start(operator, instance, store)

@@ -155,6 +155,16 @@ def test_a_success_is_that_of_its_try_too(slow: Simulator) -> None:
     assert slow.cluster.service("HBase").state == "stopped"
 
 
+def test_an_event_counts_under_a_further_number_of_the_same_try(slow: Simulator) -> None:
+    """The scheduler died as the task was about to resume."""
+    task, instance = operator("restart"), Instance()
+    assert carry_out(task, instance=instance, while_deferred=lambda: slow.pass_time(AN_HOUR)) == 2
+    instance.try_number += 1
+
+    assert start(task, instance) == 2
+    assert (slow.journal.requests["stop"], slow.journal.requests["start"]) == (1, 1)
+
+
 def test_a_further_try_waits_for_the_command_that_still_runs(slow: Simulator, store: Store | None) -> None:
     instance = Instance()
     with pytest.raises(WaitTimedOut):
@@ -173,9 +183,9 @@ def test_a_trigger_of_an_earlier_version_waits_for_whoever_asks(slow: Simulator,
     slow.pass_time(AN_HOUR)
     trigger = sensor(kind).trigger(time.time() + A_WHILE)
     _, arguments = trigger.serialize()
-    del arguments["try_number"]
+    del arguments["task_instance_id"]
     event = asyncio.run(first_event(type(trigger)(**arguments)))
-    without = {name: value for name, value in event.items() if name != "try_number"}
+    without = {name: value for name, value in event.items() if name != "task_instance_id"}
     logins = slow.journal.logins_attempted
 
     for told in (event, without):
