@@ -50,13 +50,13 @@ class Instance:
     resumption: tuple[str, dict[str, Any]] | None = None
     task_id: str = "task"
     map_index: int = -1
-    _xcoms: dict[tuple[str, int, str], Any] = field(default_factory=dict)
+    xcoms: dict[tuple[str, int, str], Any] = field(default_factory=dict)
 
     def xcom_push(self, key: str, value: Any) -> None:
-        self._xcoms[self.task_id, self.map_index, key] = value
+        self.xcoms[self.task_id, self.map_index, key] = value
 
     def xcom_pull(self, task_ids: str, key: str, map_indexes: int) -> Any:
-        return self._xcoms.get((task_ids, map_indexes, key))
+        return self.xcoms.get((task_ids, map_indexes, key))
 
 
 def die() -> None:

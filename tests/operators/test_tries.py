@@ -119,6 +119,7 @@ def test_after_a_command_that_failed_another_one_is_sent(
         carry_on()
     carry_on()
 
+    assert not instance.xcoms
     assert slow.journal.requests["save" if kind == "save" else failing] == 2
     assert slow.cluster.service("HBase").state == ("stopped" if kind == "stop" else "started")
 
