@@ -6,6 +6,7 @@ import asyncio
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 from airflow.exceptions import TaskDeferralError
@@ -190,7 +191,7 @@ def test_a_trigger_of_an_earlier_version_waits_for_whoever_asks(slow: Simulator,
     logins = slow.journal.logins_attempted
 
     for told in (event, without):
-        start(sensor(kind), Instance(try_number=3, resumption=("execute_complete", {"event": told})))
+        start(sensor(kind), Instance(id=uuid4(), resumption=("execute_complete", {"event": told})))
 
     assert slow.journal.logins_attempted == logins
 
