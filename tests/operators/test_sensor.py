@@ -6,6 +6,8 @@ import asyncio
 import logging
 import time
 from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -184,6 +186,25 @@ def test_no_trigger_fires_in_its_first_seconds_or_is_cut_short(
     assert deferral.value.timeout is not None
     assert trigger.deadline + TRIGGER_GRACE - after <= deferral.value.timeout.total_seconds()
     assert deferral.value.timeout.total_seconds() <= AN_HOUR + TRIGGER_GRACE
+
+
+def test_a_sensor_that_was_rescheduled_has_no_more_time_than_it_had_at_first(manager: Simulator) -> None:
+    first = datetime.now(tz=UTC) - timedelta(seconds=AN_HOUR / 2)
+    context: Any = {"ti": SimpleNamespace(get_first_reschedule_date=lambda _: first)}
+    sensor = MRSServiceSensor(
+        task_id="wait",
+        service_name="HBase",
+        state="down",
+        mode="reschedule",
+        deferrable=True,
+        timeout=AN_HOUR,
+    )
+
+    with pytest.raises(TaskDeferred) as deferral:
+        sensor.execute(context)
+
+    trigger: Any = deferral.value.trigger
+    assert trigger.deadline == first.timestamp() + AN_HOUR
 
 
 def test_an_event_does_not_come_too_soon(manager: Simulator) -> None:
