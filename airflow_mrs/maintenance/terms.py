@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import (
     AirflowSkipException,
 )
 
+from airflow_mrs.maintenance.state import variables
 from airflow_mrs.maintenance.state.record import NOT_MAPPED, Phase, WindowKey, WindowRecord
 from airflow_mrs.maintenance.state.runs import is_alive
 from airflow_mrs.maintenance.state.store import WindowStore
@@ -136,6 +137,7 @@ class Terms:
             if handed_over is None:
                 raise self._not_open(context, "it was never opened")
             record, kept = handed_over[1], False
+        variables.enlist(store.key(record))
         return Standing(store, record, kept, windows.successor(record))
 
     def _handed_over(self, context: Context) -> tuple[WindowStore, WindowRecord] | None:

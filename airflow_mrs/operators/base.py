@@ -19,6 +19,7 @@ from airflow_mrs.manager.steps import OutOfPatience
 from airflow_mrs.manager.waiting import Contact
 from airflow_mrs.notes import NoteKeeper
 from airflow_mrs.seconds import read_seconds
+from airflow_mrs.tries import is_of_an_earlier_try, note_deferral, task_instance_id
 from airflow_mrs.triggers.base import SHORTEST_DEFERRAL, deferral_timeout
 from airflow_mrs.triggers.command import MRSCommandTrigger
 
@@ -139,7 +140,7 @@ class MRSCommandOperator(BaseOperator):
                 until = time.time() + PATIENCE if self.deferrable else float("inf")
                 hook.client.run(undertaking.wait(contact, command_id), self.log, until=until)
         except OutOfPatience:
-            self._defer(undertaking, hook.mrs_conn_id, command_id, deadline)
+            self._defer(context, undertaking, hook.mrs_conn_id, command_id, deadline)
         keeper.keep(note.done())
         return NO_COMMAND if command_id is None else command_id
 
@@ -174,10 +175,16 @@ class MRSCommandOperator(BaseOperator):
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:  # noqa: ANN401
         """
-        Resume after a deferral, also one that Airflow ended because its time was over.
+        Resume after a deferral, also one that Airflow ended because its time was over; after an earlier try's, begin anew.
 
-        :raises WaitTimedOut: in that case, naming the command where a note of it was kept.
+        :raises WaitTimedOut: when its time was over, naming the command where a note of it was kept.
         """
+        if is_of_an_earlier_try(context, next_kwargs):
+            self.log.info("What an earlier try waited for counts for nothing; this one begins anew")
+            return self.execute(context)
+        return self._go_on(next_method, next_kwargs, context)
+
+    def _go_on(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:  # noqa: ANN401
         if not deferral_timed_out(next_method, next_kwargs):
             return super().resume_execution(next_method, next_kwargs, context)
         earlier = Note({}).read(NoteKeeper(context, self.log).kept())
@@ -193,8 +200,14 @@ class MRSCommandOperator(BaseOperator):
             self.log.warning("%s: no longer waited for. What runs in Manager goes on.", self._running)
 
     def _defer(
-        self, undertaking: Undertaking, mrs_conn_id: str, command_id: int | None, deadline: float
+        self,
+        context: Context,
+        undertaking: Undertaking,
+        mrs_conn_id: str,
+        command_id: int | None,
+        deadline: float,
     ) -> NoReturn:
+        note_deferral(context)
         self.defer(
             trigger=MRSCommandTrigger(
                 mrs_conn_id,
@@ -202,6 +215,7 @@ class MRSCommandOperator(BaseOperator):
                 deadline,
                 poll_interval=self.poll_interval,
                 not_before=time.time() + SHORTEST_DEFERRAL,
+                task_instance_id=task_instance_id(context),
                 **undertaking.trigger,
             ),
             method_name="execute_complete",

@@ -83,14 +83,9 @@ class MRSSaveConfigurationOperator(MRSCommandOperator):
         """Return the undertaking that a trigger's event speaks of."""
         return self._undertaking(context)
 
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:  # noqa: ANN401
-        """
-        Resume after a deferral.
-
-        :raises AirflowFailException: where a retry would restart again what this command is still to restart.
-        """
+    def _go_on(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:  # noqa: ANN401
         with no_retry_of_what_cannot_change(), self._no_second_restart(context):
-            return super().resume_execution(next_method, next_kwargs, context)
+            return super()._go_on(next_method, next_kwargs, context)
 
     def _undertaking(self, context: Context) -> Undertaking:
         if not isinstance(self.configurations, dict) or not all(

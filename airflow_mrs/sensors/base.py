@@ -20,6 +20,7 @@ from airflow_mrs.hooks.mrs_manager import MRSManagerHook
 from airflow_mrs.manager.errors import CommandFailed, MRSError, WaitTimedOut
 from airflow_mrs.manager.waiting import Contact, poll_once
 from airflow_mrs.seconds import read_seconds
+from airflow_mrs.tries import is_of_an_earlier_try, note_deferral, task_instance_id
 from airflow_mrs.triggers.base import SHORTEST_DEFERRAL, deferral_timeout
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class MRSSensor(BaseSensorOperator):
                 if not self.deferrable:
                     self._poke_to_the_end(context)
                 elif not self.poke(context):
-                    self._defer()
+                    self._defer(context)
         finally:
             if self._hook is not None:
                 self._hook.close()
@@ -135,10 +136,13 @@ class MRSSensor(BaseSensorOperator):
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:  # noqa: ANN401
         """
-        Resume after a deferral, also one that Airflow ended because its time was over.
+        Resume after a deferral, also one that Airflow ended because its time was over; after an earlier try's, begin anew.
 
         The base class of sensors is passed over: with ``soft_fail`` it skips on every error.
         """
+        if is_of_an_earlier_try(context, next_kwargs):
+            self.log.info("What an earlier try waited for counts for nothing; this one begins anew")
+            return self.execute(context)
         with self._verdict():
             if not deferral_timed_out(next_method, next_kwargs):
                 return super(BaseSensorOperator, self).resume_execution(next_method, next_kwargs, context)
@@ -184,9 +188,12 @@ class MRSSensor(BaseSensorOperator):
                 return float(first.timestamp())
         return time.time()
 
-    def _defer(self) -> NoReturn:
+    def _defer(self, context: Context) -> NoReturn:
+        note_deferral(context)
+        trigger = self.trigger(self._deadline, time.time() + SHORTEST_DEFERRAL)
+        trigger.task_instance_id = task_instance_id(context)
         self.defer(
-            trigger=self.trigger(self._deadline, time.time() + SHORTEST_DEFERRAL),
+            trigger=trigger,
             method_name="execute_complete",
             timeout=deferral_timeout(self._deadline),
         )

@@ -52,7 +52,7 @@ class MRSTrigger(BaseTrigger):
     All triggers of a triggerer that use the same connection share one session, and those that ask the same
     question share the answer. The event says all that the task needs to go on, so that the worker makes no
     request: ``status`` is ``success`` or ``error``; ``error`` and ``message`` are the class and the text of
-    what went wrong; ``mrs_conn_id`` and ``deadline`` are the trigger's own.
+    what went wrong; ``mrs_conn_id``, ``deadline`` and ``task_instance_id`` are the trigger's own.
 
     :param mrs_conn_id: the Airflow connection, of type ``mrs``.
     :param deadline: when the wait ends, in seconds since the epoch. It is absolute, so that a restart of the
@@ -60,16 +60,24 @@ class MRSTrigger(BaseTrigger):
     :param poll_interval: seconds between two polls.
     :param not_before: the event does not come before this moment, in seconds since the epoch; see
         ``SHORTEST_DEFERRAL``.
+    :param task_instance_id: the id of the task instance that waits, of which each try has its own.
     """
 
     def __init__(
-        self, mrs_conn_id: str, deadline: float, *, poll_interval: float = 5.0, not_before: float = 0.0
+        self,
+        mrs_conn_id: str,
+        deadline: float,
+        *,
+        poll_interval: float = 5.0,
+        not_before: float = 0.0,
+        task_instance_id: str | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.mrs_conn_id = mrs_conn_id
         self.deadline = deadline
         self.poll_interval = poll_interval
         self.not_before = not_before
+        self.task_instance_id = task_instance_id
 
     @property
     @abstractmethod
@@ -97,6 +105,7 @@ class MRSTrigger(BaseTrigger):
                 "deadline": self.deadline,
                 "poll_interval": self.poll_interval,
                 "not_before": self.not_before,
+                "task_instance_id": self.task_instance_id,
                 **self.particulars(),
             },
         )
@@ -108,7 +117,12 @@ class MRSTrigger(BaseTrigger):
             await self._wait()
         except MRSError as error:
             event = {"status": "error", "error": type(error).__name__, "message": str(error)}
-        event |= {"mrs_conn_id": self.mrs_conn_id, "deadline": self.deadline, **self.particulars()}
+        event |= {
+            "mrs_conn_id": self.mrs_conn_id,
+            "deadline": self.deadline,
+            "task_instance_id": self.task_instance_id,
+            **self.particulars(),
+        }
         await asyncio.sleep(max(0.0, self.not_before - time.time()))
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 

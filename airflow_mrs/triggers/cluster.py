@@ -23,6 +23,7 @@ class MRSClusterHealthTrigger(MRSTrigger):
     :param deadline: when the wait ends, in seconds since the epoch.
     :param poll_interval: seconds between two polls.
     :param not_before: the event does not come before this moment, in seconds since the epoch.
+    :param task_instance_id: the id of the task instance that waits; it comes back in the event.
     """
 
     def __init__(
@@ -33,8 +34,15 @@ class MRSClusterHealthTrigger(MRSTrigger):
         *,
         poll_interval: float = 5.0,
         not_before: float = 0.0,
+        task_instance_id: str | None = None,
     ) -> None:
-        super().__init__(mrs_conn_id, deadline, poll_interval=poll_interval, not_before=not_before)
+        super().__init__(
+            mrs_conn_id,
+            deadline,
+            poll_interval=poll_interval,
+            not_before=not_before,
+            task_instance_id=task_instance_id,
+        )
         self.cluster_id = cluster_id
 
     def particulars(self) -> dict[str, Any]:

@@ -29,6 +29,7 @@ class MRSCommandTrigger(MRSTrigger):
     :param cluster_id: the service's cluster.
     :param poll_interval: seconds between two polls.
     :param not_before: the event does not come before this moment, in seconds since the epoch.
+    :param task_instance_id: the id of the task instance that waits; it comes back in the event.
 
     The event carries ``command_id``, ``action``, ``service_name`` and ``cluster_id`` as well.
     """
@@ -44,8 +45,15 @@ class MRSCommandTrigger(MRSTrigger):
         cluster_id: int = 1,
         poll_interval: float = 5.0,
         not_before: float = 0.0,
+        task_instance_id: str | None = None,
     ) -> None:
-        super().__init__(mrs_conn_id, deadline, poll_interval=poll_interval, not_before=not_before)
+        super().__init__(
+            mrs_conn_id,
+            deadline,
+            poll_interval=poll_interval,
+            not_before=not_before,
+            task_instance_id=task_instance_id,
+        )
         self.command_id = command_id
         self.action = action
         self.service_name = service_name

@@ -27,6 +27,7 @@ class MRSServiceTrigger(MRSTrigger):
     :param cluster_id: the service's cluster.
     :param poll_interval: seconds between two polls.
     :param not_before: the event does not come before this moment, in seconds since the epoch.
+    :param task_instance_id: the id of the task instance that waits; it comes back in the event.
     """
 
     def __init__(
@@ -39,8 +40,15 @@ class MRSServiceTrigger(MRSTrigger):
         cluster_id: int | str = 1,
         poll_interval: float = 5.0,
         not_before: float = 0.0,
+        task_instance_id: str | None = None,
     ) -> None:
-        super().__init__(mrs_conn_id, deadline, poll_interval=poll_interval, not_before=not_before)
+        super().__init__(
+            mrs_conn_id,
+            deadline,
+            poll_interval=poll_interval,
+            not_before=not_before,
+            task_instance_id=task_instance_id,
+        )
         self.service_name = service_name
         self.state = state
         self.cluster_id = cluster_id

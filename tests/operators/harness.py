@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
-from types import SimpleNamespace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
 
 from airflow.providers.common.compat.sdk import TaskDeferred
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import BaseOperator
 
-    from airflow_mrs.triggers.command import MRSCommandTrigger
+    from airflow_mrs.triggers.base import MRSTrigger
 
 
 class Died(BaseException):
@@ -40,6 +40,25 @@ class Store:
             after()
 
 
+@dataclass
+class Instance:
+    """Stands in for a task instance; given to one try after the other, for that of Airflow 3.0, which forgets nothing."""
+
+    max_tries: int = 0
+    try_number: int = 0
+    id: UUID | None = None
+    resumption: tuple[str, dict[str, Any]] | None = None
+    task_id: str = "task"
+    map_index: int = -1
+    xcoms: dict[tuple[str, int, str], Any] = field(default_factory=dict)
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.xcoms[self.task_id, self.map_index, key] = value
+
+    def xcom_pull(self, task_ids: str, key: str, map_indexes: int) -> Any:
+        return self.xcoms.get((task_ids, map_indexes, key))
+
+
 def die() -> None:
     raise Died
 
@@ -50,6 +69,7 @@ def carry_out(
     *,
     clears: int = 0,
     while_deferred: Callable[[], object] = lambda: None,
+    instance: Instance | None = None,
 ) -> Any:
     """
     Run one try of an operator, with its deferrals if it defers, and return what it returns.
@@ -58,22 +78,31 @@ def carry_out(
     :param store: what it keeps for the next try.
     :param clears: how often the task was cleared before.
     :param while_deferred: called at each deferral, before its trigger runs.
+    :param instance: that of the try before, where it is still known.
     """
-    context: Any = {"ti": SimpleNamespace(max_tries=clears)}
-    if store is not None:
-        context["task_state_store"] = store
-    go_on: Callable[[], Any] = partial(operator.execute, context)
+    instance = instance or Instance(max_tries=clears)
+    instance.try_number += 1
+    instance.id = uuid4()
     while True:
         try:
-            return go_on()
+            return start(operator, instance, store)
         except TaskDeferred as deferral:
             while_deferred()
             trigger: Any = deferral.trigger
-            event = asyncio.run(first_event(trigger))
-            go_on = partial(operator.resume_execution, deferral.method_name, {"event": event}, context)
+            instance.resumption = (deferral.method_name, {"event": asyncio.run(first_event(trigger))})
 
 
-async def first_event(trigger: MRSCommandTrigger) -> Any:
+def start(operator: BaseOperator, instance: Instance, store: Store | None = None) -> Any:
+    """Let a worker begin with a task, or go on with it."""
+    context: Any = {"ti": instance}
+    if store is not None:
+        context["task_state_store"] = store
+    if instance.resumption is None:
+        return operator.execute(context)
+    return operator.resume_execution(*instance.resumption, context)
+
+
+async def first_event(trigger: MRSTrigger) -> Any:
     # As the database would hand it over.
     path, arguments = trigger.serialize()
     assert path.endswith(type(trigger).__name__)

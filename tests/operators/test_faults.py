@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import socket
 import threading
 import time
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
 
 from airflow_mrs.manager import client
 from airflow_mrs.manager.errors import (
@@ -39,6 +40,7 @@ from airflow_mrs.simulator.faults import (
     Truncate,
     Word,
 )
+from airflow_mrs.triggers.base import TRIGGER_GRACE
 from airflow_mrs.triggers.command import MRSCommandTrigger
 from tests.operators.harness import Died, Store, carry_out, die, first_event
 
@@ -373,6 +375,26 @@ def _api_server_away() -> None:
     raise ConnectionError("Airflow's API server is away")
 
 
+def test_a_task_that_is_killed_names_what_goes_on(
+    manage: Manage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for kind in (MRSStopServiceOperator, MRSCommandTrigger):
+        monkeypatch.setattr(kind, "log", logging.getLogger(kind.__name__))
+    manage(command_seconds=60)
+    task, context = stop(deferrable=True), cast("Any", {})
+    task.on_kill()
+    assert "goes on" not in caplog.text
+
+    with pytest.raises(TaskDeferred) as deferral:
+        task.execute(context)
+    trigger: Any = deferral.value.trigger
+    for on_kill in (task.on_kill, lambda: asyncio.run(trigger.on_kill())):
+        caplog.clear()
+        on_kill()
+        assert "'mrs_default': stop of HBase, command 1: no longer waited for" in caplog.text
+        assert "What runs in Manager goes on." in caplog.text
+
+
 # ---- tries after a try -----------------------------------------------------------------------------------
 
 
@@ -515,6 +537,43 @@ def test_two_triggerers_wait_for_the_same_command(manage: Manage) -> None:
 
     assert [(event["status"], event["command_id"]) for event in events] == [("success", command.id)] * 2
     assert len(manager.cluster.commands) == 1
+
+
+def test_there_is_nothing_to_wait_for(manager: Simulator) -> None:
+    event = asyncio.run(first_event(MRSCommandTrigger("mrs_default", None, time.time() + 20)))
+
+    assert event["error"] == "InvalidArgument"
+    assert "neither a command nor a service" in event["message"]
+
+
+def test_no_trigger_fires_in_its_first_seconds_or_is_cut_short(
+    manage: Manage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_mrs.operators.base.SHORTEST_DEFERRAL", 10.0)
+    manage(command_seconds=60)
+    context: Any = {}
+    before = time.time()
+
+    with pytest.raises(TaskDeferred) as deferral:
+        stop(deferrable=True).execute(context)
+    after = time.time()
+
+    trigger: Any = deferral.value.trigger
+    assert before + 10 <= trigger.not_before <= after + 10
+    assert before + 100 <= trigger.deadline <= after + 100
+    assert deferral.value.timeout is not None
+    assert trigger.deadline + TRIGGER_GRACE - after <= deferral.value.timeout.total_seconds()
+    assert deferral.value.timeout.total_seconds() <= 100 + TRIGGER_GRACE
+
+
+@pytest.mark.parametrize("error", ["LoginRefused", "CommandFailed"])
+def test_airflow_retries_what_may_pass(error: str) -> None:
+    """What a trigger says of the errors that the worker would have met itself."""
+    event = {"status": "error", "error": error, "message": "why"}
+    context: Any = {}
+
+    with pytest.raises(AirflowFailException if error == "LoginRefused" else CommandFailed, match="why"):
+        stop().execute_complete(context, event)
 
 
 # ---- the way in ------------------------------------------------------------------------------------------

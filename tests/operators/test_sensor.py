@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import time
+from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowSkipException
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    TaskDeferred,
+)
 
+from airflow_mrs.manager.errors import ContactLost, RequestRefused
 from airflow_mrs.sensors.service import MRSServiceSensor
 from airflow_mrs.simulator.faults import Cut, Patch, Word
+from airflow_mrs.triggers.base import TRIGGER_GRACE
+from airflow_mrs.triggers.service import MRSServiceTrigger
 from tests.operators.conftest import states
+from tests.operators.harness import first_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,6 +134,89 @@ def test_what_can_not_be_waited_for(manager: Simulator, run: Run, mode: str, con
     assert states(run(f"service_{mode}", **conf)) == {"wait": "failed"}
 
 
+@pytest.mark.parametrize(("mode", "sessions"), [("poke", 1), ("reschedule", A_WHILE + 1)])
+def test_no_session_is_left_behind(manager: Simulator, run: Run, mode: str, sessions: int) -> None:
+    manager.faults.set("service", Word("Stopping"), times=A_WHILE)
+
+    assert states(run(f"service_{mode}", state="up")) == {"wait": "success"}
+    assert manager.journal.logins_succeeded == manager.journal.count("logout") == sessions
+
+
+@pytest.mark.parametrize("state", ["up", "down"])
+def test_the_worker_leaves_no_session_behind_when_it_defers_or_need_not(
+    manager: Simulator, state: str
+) -> None:
+    sensor = MRSServiceSensor(task_id="wait", service_name="HBase", state=state, deferrable=True)
+    context: Any = {}
+
+    with pytest.raises(TaskDeferred) if state == "down" else nullcontext():
+        sensor.execute(context)
+    assert manager.journal.logins_succeeded == manager.journal.count("logout") == 1
+
+
+def test_a_sensor_that_is_killed_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(MRSServiceSensor, "log", logging.getLogger(__name__))
+    MRSServiceSensor(task_id="wait", service_name="HBase").on_kill()
+
+    assert "'mrs_default': HBase to be up: no longer waited for. What runs in Manager goes on." in caplog.text
+
+
+# ---- how they defer --------------------------------------------------------------------------------------
+
+
+def test_no_trigger_fires_in_its_first_seconds_or_is_cut_short(
+    manager: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_mrs.sensors.base.SHORTEST_DEFERRAL", 10.0)
+    sensor = MRSServiceSensor(
+        task_id="wait", service_name="HBase", state="down", deferrable=True, timeout=AN_HOUR
+    )
+    context: Any = {}
+    before = time.time()
+
+    with pytest.raises(TaskDeferred) as deferral:
+        sensor.execute(context)
+    after = time.time()
+
+    trigger: Any = deferral.value.trigger
+    assert before + 10 <= trigger.not_before <= after + 10
+    assert before + AN_HOUR <= trigger.deadline <= after + AN_HOUR
+    assert deferral.value.timeout is not None
+    assert trigger.deadline + TRIGGER_GRACE - after <= deferral.value.timeout.total_seconds()
+    assert deferral.value.timeout.total_seconds() <= AN_HOUR + TRIGGER_GRACE
+
+
+def test_a_sensor_that_was_rescheduled_has_no_more_time_than_it_had_at_first(manager: Simulator) -> None:
+    first = datetime.now(tz=UTC) - timedelta(seconds=AN_HOUR / 2)
+    context: Any = {"ti": SimpleNamespace(get_first_reschedule_date=lambda _: first)}
+    sensor = MRSServiceSensor(
+        task_id="wait",
+        service_name="HBase",
+        state="down",
+        mode="reschedule",
+        deferrable=True,
+        timeout=AN_HOUR,
+    )
+
+    with pytest.raises(TaskDeferred) as deferral:
+        sensor.execute(context)
+
+    trigger: Any = deferral.value.trigger
+    assert trigger.deadline == first.timestamp() + AN_HOUR
+
+
+def test_an_event_does_not_come_too_soon(manager: Simulator) -> None:
+    too_soon = time.time() + 1
+
+    asyncio.run(
+        first_event(MRSServiceTrigger("mrs_default", "HBase", "up", too_soon + 60, not_before=too_soon))
+    )
+
+    assert time.time() >= too_soon
+
+
 # ---- what goes wrong -------------------------------------------------------------------------------------
 
 
@@ -193,3 +291,31 @@ def test_a_refused_certificate_never_skips(
 
     assert states(run(f"{sensor}_{mode}{policy}", **SENSORS[sensor])) == {"wait": "failed"}
     assert manager.journal.logins_attempted == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict", "under_soft_fail"),
+    [
+        ("CommandFailed", AirflowFailException, AirflowSkipException),
+        ("WaitTimedOut", AirflowSensorTimeout, AirflowSkipException),
+        ("LoginRefused", AirflowFailException, AirflowFailException),
+        ("InvalidArgument", AirflowFailException, AirflowFailException),
+        ("ContactLost", ContactLost, ContactLost),
+        ("RequestRefused", RequestRefused, RequestRefused),
+    ],
+)
+def test_airflow_retries_what_may_pass(
+    error: str, verdict: type[Exception], under_soft_fail: type[Exception]
+) -> None:
+    event = {"status": "error", "error": error, "message": "why"}
+    context: Any = {}
+    policies: list[tuple[dict[str, Any], type[Exception]]] = [
+        ({}, verdict),
+        ({"soft_fail": True}, under_soft_fail),
+        ({"never_fail": True}, AirflowSkipException),
+    ]
+
+    for policy, expected in policies:
+        with pytest.raises(expected, match="why") as caught:
+            MRSServiceSensor(task_id="wait", service_name="HBase", **policy).execute_complete(context, event)
+        assert caught.type is expected

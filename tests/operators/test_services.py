@@ -27,9 +27,12 @@ def words(manager: Simulator, service: str = "HBase") -> list[str]:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_down_and_up_again(manager: Simulator, run: Run, way: str) -> None:
+def test_down_and_up_again(manager: Simulator, run: Run, way: str, deferrals: list[str]) -> None:
+    """A command that is over at once is waited for by the worker, in any case."""
     assert states(run(f"stop_and_start_{way}")) == {"stop": "success", "start": "success"}
+    assert deferrals == []
     assert words(manager) == ["stopping", "stopped", "starting", "started"]
+    assert manager.journal.logins_succeeded == manager.journal.count("logout") == 2
 
 
 def test_a_longer_command_is_waited_for_by_a_trigger(

@@ -249,13 +249,12 @@ class WindowStore:
         """
         begun = time.monotonic()
         self.write(wanted)
-        variables.enlist(self.key(wanted))
+        variables.enlist(self.key(wanted), self.key(wanted.open()))
         rival, dead = self._look_around(wanted, is_alive)
         mine = None
         if rival is None and time.monotonic() - begun < LEASE_SECONDS:
             mine = wanted.open(instead_of=dead)
             self.write(mine)
-            variables.enlist(self.key(mine))
             # Somebody may have taken this window for dead, if it stood still before that.
             rival, _ = self._look_around(mine, is_alive)
             if rival is not None:

@@ -81,14 +81,14 @@ def delete(key: str) -> None:
     _firmly(f"Variable {key!r} can't be deleted", lambda: Variable.delete(key))
 
 
-def enlist(key: str) -> None:
+def enlist(*keys: str) -> None:
     """
-    See to it that :func:`keys` lists a Variable, where Airflow itself lists none.
+    See to it that :func:`keys` lists Variables, where Airflow itself lists none.
 
-    :param key: its key.
+    :param keys: their keys.
     :raises VariablesUnreadable: where Airflow does not confirm it for a minute.
     """
-    _firmly(f"Variable {key!r} can't be enlisted", lambda: _access().enlist(key))
+    _firmly(f"Variable {keys[0]!r} can't be enlisted", lambda: _access().enlist(keys))
 
 
 def _firmly(failed: str, ask: Callable[[], T]) -> T:
@@ -111,7 +111,7 @@ class _Access(Protocol):
 
     def read(self, key: str) -> str | None: ...
     def keys(self, prefix: str) -> Iterable[str]: ...
-    def enlist(self, key: str) -> None: ...
+    def enlist(self, keys: Iterable[str]) -> None: ...
 
 
 @cache
@@ -145,7 +145,7 @@ class _Database:
                 key for (key,) in session.query(rows.key).filter(rows.key.startswith(prefix, autoescape=True))
             ]
 
-    def enlist(self, key: str) -> None:
+    def enlist(self, keys: Iterable[str]) -> None:
         """Do nothing: every Variable is listed."""
 
 
@@ -161,7 +161,7 @@ class _Listed:
     def keys(self, prefix: str) -> Iterable[str]:
         return list(Variable.keys(prefix=prefix))
 
-    def enlist(self, key: str) -> None:
+    def enlist(self, keys: Iterable[str]) -> None:
         """Do nothing: every Variable is listed."""
 
 
@@ -170,11 +170,12 @@ class Indexed:
     Airflow 3.0 to 3.2, which list no Variables.
 
     A Variable is absent only if another one, which is surely there, can be read right after it. Keys are listed in an
-    index. Several tasks may write that at a time, so that an entry can get lost: whoever adds one looks a while later
-    whether it is still there, and each later task of a window looks once more.
+    index. Several tasks may write that at a time, or a write may arrive late, so that an entry can get lost. So there are
+    copies of it, each written on its own; what one of them lists is listed. Who adds an entry looks a while later whether
+    it is still there, and each later task of a window looks once more.
     """
 
-    index = "mrs_windows"
+    copies = ("mrs_windows", "mrs_windows_2", "mrs_windows_3")
     witness = "mrs_windows_witness"
     settling_seconds = 1.0
     rounds = 10
@@ -194,28 +195,28 @@ class Indexed:
 
     def keys(self, prefix: str) -> Iterable[str]:
         """List the Variables of the index."""
-        return [key for key in self._entries() if key.startswith(prefix)]
+        entries = {entry for copy in self.copies for entry in self._entries(copy)}
+        return [key for key in entries if key.startswith(prefix)]
 
-    def enlist(self, key: str) -> None:
-        """Add a Variable to the index, if it is not there."""
-        if key in self._entries():
-            return
+    def enlist(self, keys: Iterable[str]) -> None:
+        """Add Variables to each copy of the index where they are not there."""
         for _ in range(self.rounds):
-            entries = self._entries()
-            if key not in entries:
-                Variable.set(self.index, json.dumps(_newest([*entries, key])), "Maintenance windows of MRS")
-            time.sleep(self.settling_seconds * (1 + random.random()))  # noqa: S311 - so that no two keep step
-            if key in self._entries():
+            incomplete = [copy for copy in self.copies if not self._entries(copy).issuperset(keys)]
+            if not incomplete:
                 return
-        raise LookupError(key)
+            for copy in incomplete:
+                entries = self._entries(copy)
+                Variable.set(copy, json.dumps(_newest(entries.union(keys))), "Maintenance windows of MRS")
+            time.sleep(self.settling_seconds * (1 + random.random()))  # noqa: S311 - so that no two keep step
+        raise LookupError(*keys)
 
-    def _entries(self) -> list[str]:
-        text = self.read(self.index)
+    def _entries(self, copy: str) -> set[str]:
+        text = self.read(copy)
         entries: list[str] = json.loads(text) if text else []
-        return entries
+        return set(entries)
 
 
-def _newest(entries: list[str]) -> list[str]:
+def _newest(entries: Iterable[str]) -> list[str]:
     """Leave out entries of records that are long gone: those of a cluster differ in what follows the last underscore."""
     clusters: dict[str, list[str]] = {}
     for entry in sorted(entries):

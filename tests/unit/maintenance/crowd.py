@@ -29,6 +29,7 @@ from airflow_mrs.maintenance.state import observations, record, runs, store, var
 from airflow_mrs.maintenance.terms import Terms
 from airflow_mrs.manager import client as driver
 from airflow_mrs.manager.client import Client
+from airflow_mrs.manager.errors import TooLate
 from airflow_mrs.manager.model import (
     Cluster,
     ClusterHealth,
@@ -38,6 +39,7 @@ from airflow_mrs.manager.model import (
     ServiceState,
 )
 from airflow_mrs.manager.settings import Settings
+from airflow_mrs.manager.steps import Seen
 from airflow_mrs.operators import base
 
 if TYPE_CHECKING:
@@ -139,7 +141,6 @@ class Crowd:
 
     def answer(self, call: Call[Any]) -> Any:
         """Return what Manager answers to a request."""
-        Actor.current().moment()
         *_, name, action = ["", *call.path.split("/")]
         if call.method == "POST":
             self.send(Actor.current().name, action, name)
@@ -499,18 +500,29 @@ class Guard:
 # ---- Manager ---------------------------------------------------------------------------------------------
 
 
+class FakeClient(Client):
+    """A session with a Manager whose commands are over at once."""
+
+    def __init__(self, crowd: Crowd) -> None:
+        self._crowd = crowd
+
+    def call(self, call: Call[Any]) -> Any:
+        Actor.current().moment()
+        return self._crowd.answer(call)
+
+    def _see(self, call: Call[Any], before: Callable[[], Any] = lambda: None) -> Seen:
+        allowance = before()
+        Actor.current().moment()
+        if allowance is not None and allowance.is_over:
+            return Seen(self._crowd.now, error=TooLate("nothing was sent"))
+        return Seen(self._crowd.now, self._crowd.answer(call))
+
+    def close(self) -> None:
+        pass
+
+
 def make_hook(crowd: Crowd) -> type:
-    """Return what stands in for the hook: a Manager whose commands are over at once."""
-
-    class FakeClient(Client):
-        def __init__(self) -> None:
-            pass
-
-        def call(self, call: Call[Any]) -> Any:
-            return crowd.answer(call)
-
-        def close(self) -> None:
-            pass
+    """Return what stands in for the hook."""
 
     class Hook:
         default_conn_name = "mrs_default"
@@ -518,7 +530,7 @@ def make_hook(crowd: Crowd) -> type:
 
         def __init__(self, mrs_conn_id: str) -> None:
             self.mrs_conn_id = mrs_conn_id
-            self.client = FakeClient()
+            self.client = FakeClient(crowd)
 
         def __enter__(self) -> Self:
             return self

@@ -98,7 +98,7 @@ def test_what_is_enlisted_is_listed(airflow: type[Unlisted]) -> None:
 
 @pytest.mark.parametrize("airflow", [Unlisted], indirect=True)
 def test_an_edited_index_is_no_empty_one(airflow: type[Unlisted]) -> None:
-    airflow.rows[variables.Indexed.index] = "by hand"
+    airflow.rows[variables.Indexed.copies[0]] = "by hand"
 
     with pytest.raises(VariablesUnreadable):
         variables.keys("a_")
@@ -110,7 +110,7 @@ def test_an_index_does_not_grow(airflow: type[Unlisted]) -> None:
         variables.enlist(f"mrs_window_one_{number:04}")
     variables.enlist("mrs_window_two_0001")
 
-    entries = json.loads(airflow.rows[variables.Indexed.index])
+    entries = json.loads(airflow.rows[variables.Indexed.copies[0]])
     assert len(entries) == MOST_INDEXED + 1
     assert f"mrs_window_one_{3 * MOST_INDEXED - 1:04}" in entries
 
@@ -125,4 +125,4 @@ def test_ten_that_enlist_at_once_are_all_listed(monkeypatch: pytest.MonkeyPatch,
             actor.wakes += dice.random()
         crowd.run()
 
-    assert len(json.loads(crowd.variables[variables.Indexed.index])) == 10
+    assert len(json.loads(crowd.variables[variables.Indexed.copies[0]])) == 10
