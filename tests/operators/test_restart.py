@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_mrs.manager import protocol
 from airflow_mrs.manager.errors import CommandFailed, WaitTimedOut
 from airflow_mrs.operators.service import MRSRestartServiceOperator
 from airflow_mrs.simulator.faults import Cut, Patch
@@ -242,3 +244,31 @@ def test_it_goes_on_with_the_service_that_it_has_stopped(manage: Manage) -> None
 def test_it_takes_no_dependents_along() -> None:
     with pytest.raises(TypeError, match="restarts this service alone"):
         restart(only_self=False)
+
+
+def test_it_waits_for_the_stop_in_any_case(manager: Simulator) -> None:
+    manager.cluster.fail_next("HBase", "stop")
+
+    with pytest.raises(CommandFailed, match="stop of HBase, command 1"):
+        carry_out(restart(wait_for_completion=False), Store())
+    assert sent(manager) == (1, 0)
+
+
+def test_the_state_is_read_where_the_connection_says(
+    manager: Simulator, monkeypatch: pytest.MonkeyPatch, *, deferrable: bool
+) -> None:
+    connection = manager.connection
+    connection["extra"]["status_property"] = "status"
+    monkeypatch.setenv("AIRFLOW_CONN_MRS_DEFAULT", json.dumps(connection))
+    asked: list[str | None] = []
+    get_service = protocol.get_service
+
+    def note_and_get(*arguments: Any, status_property: str | None = None, **more: Any) -> Any:
+        asked.append(status_property)
+        return get_service(*arguments, status_property=status_property, **more)
+
+    monkeypatch.setattr(protocol, "get_service", note_and_get)
+
+    carry_out(restart(deferrable=deferrable), Store())
+
+    assert set(asked) == {"status"}

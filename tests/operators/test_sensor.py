@@ -319,3 +319,14 @@ def test_airflow_retries_what_may_pass(
         with pytest.raises(expected, match="why") as caught:
             MRSServiceSensor(task_id="wait", service_name="HBase", **policy).execute_complete(context, event)
         assert caught.type is expected
+
+
+def test_silent_fail_silences_nothing(manager: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_MRS_DEFAULT", manager.connection_json.replace(manager.password, "wrong"))
+    sensor = MRSServiceSensor(
+        task_id="wait", service_name="HBase", poke_interval=0.1, timeout=1, silent_fail=True
+    )
+    context: Any = {}
+
+    with pytest.raises(AirflowFailException, match="password"):
+        sensor.execute(context)
