@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_mrs.simulator import Simulator
-from dev.harness import ROOT, STATE, dag_bundles, migrated_sqlite
+from dev.database import ROOT, STATE, migrated_sqlite
+from dev.harness import dag_bundles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

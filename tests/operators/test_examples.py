@@ -14,7 +14,7 @@ import pytest
 
 from airflow_mrs.maintenance import ledger, window
 from airflow_mrs.maintenance.hours import Hours
-from dev.harness import ROOT
+from dev.database import ROOT
 from tests.operators.conftest import load_dags, states, xcom
 
 if TYPE_CHECKING:
