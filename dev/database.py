@@ -10,8 +10,9 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-from contextlib import closing
+from contextlib import closing, suppress
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -55,10 +56,10 @@ class Database(Protocol):
 def database(home: Path) -> Database:
     """Return the best database that there is for an Airflow with this home."""
     server = shutil.which("postgres") or next(Path("/usr/lib/postgresql").glob("*/bin/postgres"), None)
-    # Without setpriv it would outlive us, and could not be started by root at all.
-    if server is None or shutil.which("setpriv") is None:
-        return SQLite(home)
-    return PostgreSQL(home, Path(server).resolve().parent)
+    if server is not None and all(map(find_spec, ("psycopg2", "asyncpg"))):
+        with suppress(OSError, RuntimeError):  # it does not run here
+            return PostgreSQL(home, Path(server).resolve().parent)
+    return SQLite(home)
 
 
 class SQLite:
@@ -91,6 +92,7 @@ class PostgreSQL:
 
     def __init__(self, home: Path, programs: Path) -> None:
         self._programs = programs
+        [self._major, *_] = re.findall(r"\d+", _run(self._command("postgres", "--version")))
         port = free_port()
         self.url = f"postgresql+psycopg2://airflow@127.0.0.1:{port}/postgres"
         # Not in the checkout, which may be where the server's user can't go.
@@ -101,7 +103,7 @@ class PostgreSQL:
         self._server = Process("postgresql", command, os.environ, home / "components" / "postgresql.log")
 
     def start(self) -> None:
-        template = _once(f"postgresql-{self._version()}", self._make_migrated)
+        template = _once(f"postgresql-{self._major}", self._make_migrated)
         self._start(lambda: shutil.copytree(template, self._data))
 
     def stop(self) -> None:
@@ -147,10 +149,6 @@ class PostgreSQL:
             shutil.copytree(self._data, template)
         finally:
             self.stop()
-
-    def _version(self) -> str:
-        [major, *_] = re.findall(r"\d+", _run([str(self._programs / "postgres"), "--version"]))
-        return str(major)
 
     def _command(self, program: str, *arguments: str) -> list[str]:
         """Have the kernel end it when we are gone, and let it be another user than root, who it refuses to be."""
