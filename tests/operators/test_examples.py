@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib import import_module
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,7 +30,9 @@ EXAMPLES = ROOT / "example_dags"
 
 @pytest.fixture(autouse=True)
 def _brisk(brisk: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger, "SETTLING_SECONDS", 1.5)
+    # Nobody is there who could come in between.
+    clock = SimpleNamespace(time=time.time, monotonic=lambda: 0.0, sleep=lambda seconds: None)
+    monkeypatch.setattr(ledger, "time", clock)
 
 
 def sent(manager: Simulator) -> list[str]:
