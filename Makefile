@@ -10,9 +10,9 @@ BIN := $(VENV)/bin
 AT :=
 PYTEST = bin/python $(if $(AT),-m dev.at '$(AT)') -m pytest
 # Most of a test is waiting, so that more of them run at a time than there are cores.
-FAST := -m 'not e2e' --numprocesses=8 --dist=worksteal
-# Each of these shares one Airflow with the others of its process.
-E2E := -m e2e --numprocesses=2 --dist=loadfile
+FAST := -m 'not e2e' --numprocesses=6 --dist=worksteal
+# Each of these processes has one Airflow for all of its tests.
+E2E := -m e2e --numprocesses=2 --dist=worksteal
 
 .PHONY: help demo test fast e2e oldest soak lint types imports docs wheel check clean
 
