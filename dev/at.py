@@ -19,7 +19,8 @@ def moment(text: str) -> datetime:
 
 def main() -> None:
     at, *arguments = sys.argv[1:]
-    os.environ["CLOCK_AHEAD"] = str(moment(at).timestamp() - time.time())
+    real = time.time() - float(os.environ.get("CLOCK_AHEAD", "0"))
+    os.environ["CLOCK_AHEAD"] = str(moment(at).timestamp() - real)
     # Not by libfaketime, under which Python 3.11 does not wake from its sleep.
     folders = [str(Path(__file__).parent / "clock"), *filter(None, [os.environ.get("PYTHONPATH")])]
     os.environ["PYTHONPATH"] = os.pathsep.join(folders)
