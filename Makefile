@@ -6,16 +6,21 @@ VENV := .venv
 OLDEST := .venv-oldest
 READY := $(VENV)/ready
 BIN := $(VENV)/bin
-# Most of a test is waiting, so that more of them run at a time than there are cores. Those that need an Airflow of
-# their own share one for each file.
-SIDE_BY_SIDE := -m 'not e2e' --numprocesses=4
+# `make test AT='2026-10-25 02:30 Europe/Berlin'` sets the clock of all processes.
+AT :=
+PYTEST = bin/python $(if $(AT),-m dev.at '$(AT)') -m pytest
+# Most of a test is waiting, so that more of them run at a time than there are cores.
+FAST := -m 'not e2e' --numprocesses=6 --dist=worksteal
+# Each of these processes has one Airflow for all of its tests.
+E2E := -m e2e --numprocesses=2 --dist=worksteal
 
-.PHONY: help demo test fast oldest soak lint types imports docs wheel check clean
+.PHONY: help demo test fast e2e oldest soak lint types imports docs wheel check clean
 
 help:
 	@echo 'make demo     a maintenance window between a real Airflow and a simulated Manager'
 	@echo '              (KEEP=1 leaves Airflow up)'
-	@echo 'make test     all tests; make fast leaves out those that start an Airflow'
+	@echo 'make test     all tests: make e2e are those that start an Airflow, make fast the others'
+	@echo "              (AT='2026-10-25 02:30 Europe/Berlin' sets the clock for them)"
 	@echo 'make oldest   the same tests with the oldest Airflow and libraries that the provider works with'
 	@echo 'make soak     200 waits for ten minutes, while sessions drop and Managers restart'
 	@echo 'make check    lint, types, imports, docs, wheel: each is a target of its own too'
@@ -24,15 +29,16 @@ help:
 demo: $(READY)
 	@$(BIN)/python -m dev.demo $(if $(KEEP),--keep)
 
-test: $(READY)
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
-	$(BIN)/python -m pytest -m e2e --numprocesses=3 --dist=loadfile
+test: fast e2e
 
 fast: $(READY)
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
+	$(VENV)/$(PYTEST) $(FAST)
+
+e2e: $(READY)
+	$(VENV)/$(PYTEST) $(E2E)
 
 oldest: $(OLDEST)/ready
-	$(OLDEST)/bin/python -m pytest $(SIDE_BY_SIDE)
+	$(OLDEST)/$(PYTEST) $(FAST)
 
 soak: $(READY)
 	$(BIN)/python -m benchmarks.soak

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from airflow_mrs.simulator import Simulator
 from airflow_mrs.simulator.narrator import in_words
-from dev.harness import ROOT, STATE, Airflow
+from dev.database import ROOT, STATE
+from dev.harness import Airflow
 from dev.rest import FINISHED, Task
 
 if TYPE_CHECKING:

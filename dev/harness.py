@@ -9,18 +9,14 @@ import os
 import secrets
 import shutil
 import signal
-import sqlite3
-import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
-from contextlib import closing
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 import sqlalchemy
 
+from dev.database import ROOT, airflow_cli, database, without_airflow
 from dev.processes import Process, free_port, stop_all, undisturbed, wait_until
 from dev.rest import AirflowAPI
 
@@ -29,8 +25,7 @@ if TYPE_CHECKING:
 
     import psutil
 
-ROOT = Path(__file__).parents[1]
-STATE = ROOT / ".airflow"
+POLICIES = ROOT / "dev" / "policies"
 
 API_SERVER = "api-server"
 JOB_TYPES = {"scheduler": "SchedulerJob", "triggerer": "TriggererJob", "dag-processor": "DagProcessorJob"}
@@ -42,7 +37,7 @@ BRISK: Settings = {
     "core": {
         "executor": "LocalExecutor",
         "load_examples": False,
-        "dags_are_paused_at_creation": False,
+        "dags_are_paused_at_creation": False,  # and yet none runs by itself: see POLICIES
         "max_active_tasks_per_dag": 1000,
         "simple_auth_manager_all_admins": True,
     },
@@ -70,7 +65,6 @@ class Airflow:
         dags: Path | Sequence[Path],
         *,
         connections: Mapping[str, str] | None = None,
-        database: str | None = None,
         triggerers: int = 1,
         parallelism: int = 4,
         log_level: str = "INFO",
@@ -79,7 +73,7 @@ class Airflow:
     ) -> None:
         self.home = home.resolve()
         self.dags = [dags] if isinstance(dags, Path) else list(dags)
-        self.database = database or f"sqlite:///{self.home / 'airflow.db'}"
+        self.database = database(self.home)
         self.url = f"http://127.0.0.1:{free_port()}"
         self.api = AirflowAPI(self.url)
         self._given: Settings = {
@@ -88,10 +82,11 @@ class Airflow:
         }
         self._settings = settings or {}
         self._environment = {
-            **_without_airflow(os.environ),
+            **without_airflow(os.environ),
             **{f"AIRFLOW_CONN_{conn_id.upper()}": text for conn_id, text in (connections or {}).items()},
             **(environment or {}),
             "AIRFLOW_HOME": str(self.home),
+            "PYTHONPATH": os.pathsep.join([str(POLICIES), *filter(None, [os.environ.get("PYTHONPATH")])]),
         }
         self._last_job_before: dict[str, int] = {}
         self.components = {name: self._component(name) for name in _names(triggerers)}
@@ -110,7 +105,7 @@ class Airflow:
     def start(self) -> None:
         """Start everything on a clean home and wait until all of it is healthy."""
         self._prepare_home()
-        self._prepare_database()
+        self.database.start()
         for name in self.components:
             self._start(name)
         self.wait_until_healthy()
@@ -122,6 +117,7 @@ class Airflow:
             # What is still running wants to tell the API server how it ended.
             stop_all((c for c in self.components.values() if c is not api_server), grace)
             api_server.stop()
+            self.database.stop()
 
     def start_component(self, name: str) -> None:
         self._start(name)
@@ -151,8 +147,8 @@ class Airflow:
     def freeze(self, name: str) -> None:
         """Let a component stand still, as on a machine that swaps or whose network is gone."""
         self.components[name].signal_family(signal.SIGSTOP)
-        while self._database_is_locked():
-            # All others would stand still with it, which is SQLite's fault and not what is to be seen.
+        while self.database.stands_still():
+            # All others would stand still with it, which is not what is to be seen.
             self.thaw(name)
             self.components[name].signal_family(signal.SIGSTOP)
 
@@ -163,16 +159,18 @@ class Airflow:
         """Wait until every component that was started has reported for work."""
         wait_until(self._healthy, "Airflow to be healthy", timeout=timeout, interval=0.1)
 
+    def tables(self) -> list[str]:
+        """Name the tables of the metadata database."""
+        return sqlalchemy.inspect(self._engine()).get_table_names()
+
     def rows(self, query: str, **values: object) -> list[dict[str, Any]]:
         """Read rows of the metadata database."""
-        engine = sqlalchemy.create_engine(self.database, poolclass=sqlalchemy.NullPool)
-        with engine.connect() as connection:
+        with self._engine().connect() as connection:
             return [dict(row) for row in connection.execute(sqlalchemy.text(query), values).mappings()]
 
     def execute(self, statement: str, **values: object) -> None:
         """Change rows of the metadata database."""
-        engine = sqlalchemy.create_engine(self.database, poolclass=sqlalchemy.NullPool)
-        with engine.begin() as connection:
+        with self._engine().begin() as connection:
             connection.execute(sqlalchemy.text(statement), values)
 
     def delete_run(self, dag_id: str, run_id: str) -> None:
@@ -193,7 +191,10 @@ class Airflow:
 
     def cli(self, *arguments: str) -> str:
         """Run an ``airflow`` command against this Airflow and return what it prints."""
-        return _airflow_cli(arguments, self._environment)
+        return airflow_cli(arguments, self._environment)
+
+    def _engine(self) -> sqlalchemy.Engine:
+        return sqlalchemy.create_engine(self.database.url, poolclass=sqlalchemy.NullPool)
 
     def _component(self, name: str) -> Process:
         kind = _kind(name)
@@ -232,28 +233,8 @@ class Airflow:
             "api": {"base_url": self.url, "secret_key": secrets.token_hex(16)},
             "api_auth": {"jwt_secret": secrets.token_hex(32)},
             "dag_processor": {"dag_bundle_config_list": json.dumps(dag_bundles(self.dags))},
-            "database": {"sql_alchemy_conn": self.database},
+            "database": {"sql_alchemy_conn": self.database.url},
         }
-
-    def _prepare_database(self) -> None:
-        if not self.database.startswith("sqlite"):
-            self.cli("db", "migrate")
-            return
-        for leftover in self.home.glob("airflow.db*"):
-            leftover.unlink()
-        shutil.copyfile(migrated_sqlite(), self.home / "airflow.db")
-
-    def _database_is_locked(self) -> bool:
-        """Tell whether somebody has held SQLite's lock for a while."""
-        if not self.database.startswith("sqlite"):
-            return False
-        with closing(sqlite3.connect(self.home / "airflow.db", timeout=2)) as connection:
-            try:
-                connection.execute("BEGIN EXCLUSIVE")
-            except sqlite3.OperationalError:
-                return True
-            connection.rollback()
-        return False
 
     def _start(self, name: str) -> None:
         self._last_job_before[name] = self.rows("SELECT max(id) AS id FROM job")[0]["id"] or 0
@@ -310,43 +291,6 @@ def _names(triggerers: int) -> list[str]:
     """Name the components, the slowest to start first."""
     more = [f"triggerer-{number}" for number in range(2, triggerers + 1)]
     return [API_SERVER, "scheduler", "dag-processor", *["triggerer"][:triggerers], *more]
-
-
-def _without_airflow(environment: Mapping[str, str]) -> dict[str, str]:
-    """Keep what a developer has set up for another Airflow out of this one."""
-    return {name: value for name, value in environment.items() if not name.startswith("AIRFLOW_")}
-
-
-def _airflow_cli(arguments: Sequence[str], environment: Mapping[str, str]) -> str:
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "airflow", *arguments],
-        env=dict(environment),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f"airflow {' '.join(arguments)}:\n{done.stdout}{done.stderr}")
-    return done.stdout
-
-
-def migrated_sqlite() -> Path:
-    """Return an empty database of the installed Airflow; migrating one takes longer than copying it."""
-    template = STATE / "templates" / f"airflow-{version('apache-airflow')}.db"
-    if not template.exists():
-        template.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=template.parent) as folder:
-            database = Path(folder) / "airflow.db"
-            environment = {
-                **_without_airflow(os.environ),
-                "AIRFLOW_HOME": folder,
-                "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{database}",
-                "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
-            }
-            _airflow_cli(["db", "migrate"], environment)
-            database.rename(template)
-    return template
 
 
 def _private_file(path: Path) -> TextIO:

@@ -27,6 +27,10 @@ def main() -> None:
     sys.argv[0] = "airflow"
     from airflow.__main__ import main as airflow  # noqa: PLC0415
 
+    if "scheduler" in sys.argv:
+        # Tasks are its forks, and need not import this each on their own.
+        import airflow_mrs.maintenance  # noqa: F401, PLC0415
+
     airflow()  # type: ignore[no-untyped-call]
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -15,6 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
 FINISHED = frozenset({"success", "failed"})
+
+HARMLESS = frozenset({"GET", "PATCH", "DELETE"})
+"""What may be sent a second time. Where the database is SQLite, an API server that finds it locked answers 500."""
+
+PAUSES = (0.5, 1.0, 2.0, 4.0)
 
 
 @dataclass(frozen=True)
@@ -58,17 +66,25 @@ class AirflowAPI:
         """Call ``/api/v2`` and return the answer's JSON."""
         if "Authorization" not in self._session.headers:
             # Any visitor is an administrator, but one with a token.
-            answer = self._session.get(f"{self.base_url}/auth/token", timeout=self.timeout)
+            answer = self._send("GET", f"{self.base_url}/auth/token")
             answer.raise_for_status()
             self._session.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
-        answer = self._session.request(
-            method, f"{self.base_url}/api/v2{path}", json=body, params=params, timeout=self.timeout
-        )
+        answer = self._send(method, f"{self.base_url}/api/v2{path}", json=body, params=params)
         if not answer.ok:
             raise requests.HTTPError(
                 f"{method} {path}: {answer.status_code} {answer.text[:2000]}", response=answer
             )
         return answer.json() if answer.content else None
+
+    def _send(self, method: str, url: str, **options: Any) -> requests.Response:  # noqa: ANN401
+        """Send a request, and send it again where that does no harm and the first did no good."""
+        for pause in PAUSES if method in HARMLESS else ():
+            with suppress(requests.ConnectionError):
+                answer = self._session.request(method, url, timeout=self.timeout, **options)
+                if answer.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
+                    return answer
+            time.sleep(pause)
+        return self._session.request(method, url, timeout=self.timeout, **options)
 
     def answers(self) -> bool:
         """Tell whether the API server is there, for users and for tasks."""

@@ -10,7 +10,7 @@ import tempfile
 import venv
 from pathlib import Path
 
-from dev.harness import ROOT
+from dev.database import ROOT
 
 NAMES = {
     ("providers", "list"): ["airflow-provider-mrs"],

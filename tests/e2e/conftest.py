@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dev.harness import ROOT, STATE, Airflow
+from dev.database import ROOT, STATE
+from dev.harness import Airflow
 from tests.e2e.holding import AN_HOUR, PATIENT, Hold
 from tests.e2e.windows import Work
 
@@ -16,37 +17,18 @@ if TYPE_CHECKING:
 
     from airflow_mrs.simulator import Simulator
 
-# A policy, so that the example DAGs run as they are: nobody here waits a minute for a retry.
-LOCAL_SETTINGS = """
-from datetime import timedelta
-
-def task_policy(task):
-    task.retry_delay = timedelta(seconds=1)
-"""
-
 
 @pytest.fixture(scope="session")
-def home() -> Path:
-    """The folder of the one Airflow that all of these tests share."""
-    folder = STATE / "e2e" / os.environ.get("PYTEST_XDIST_WORKER", "alone")
-    (folder / "config").mkdir(parents=True, exist_ok=True)
-    (folder / "config" / "airflow_local_settings.py").write_text(LOCAL_SETTINGS)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def airflow(home: Path) -> Iterator[Airflow]:
-    """A real Airflow: API server, scheduler, DAG processor, triggerer."""
+def airflow() -> Iterator[Airflow]:
+    """A real Airflow, that all of these tests share: API server, scheduler, DAG processor, triggerer."""
     with Airflow(
-        home,
+        STATE / "e2e" / os.environ.get("PYTEST_XDIST_WORKER", "alone"),
         [ROOT / "example_dags", Path(__file__).parent / "dags"],
         parallelism=16,
         settings={"operators": {"default_deferrable": True}},
     ) as airflow:
-        # Its guard would look after what tests break. They have one that looks when they say so.
-        airflow.api.wait_for_dag("mrs_maintenance_guard")
-        airflow.api.pause("mrs_maintenance_guard")
         yield airflow
+        assert airflow.rows("SELECT dag_id, run_id FROM dag_run WHERE run_type != 'manual'") == []
 
 
 @pytest.fixture

@@ -26,6 +26,13 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 
 
+def test_none_runs_unasked(airflow: Airflow) -> None:
+    for dag_id in ("example_mrs_maintenance", "mrs_maintenance_guard"):  # those that have a schedule
+        airflow.api.wait_for_dag(dag_id)
+
+    assert airflow.rows("SELECT dag_id FROM dag WHERE next_dagrun_create_after IS NOT NULL") == []
+
+
 @pytest.mark.parametrize(("answer", "state"), [("Approve", "success"), ("Reject", "skipped")])
 def test_a_window_that_waits_for_approval(
     airflow: Airflow, manager: Simulator, answer: str, state: str

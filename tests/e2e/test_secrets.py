@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +11,8 @@ import pytest
 from airflow_mrs.simulator.faults import Cut, Expire, Redirect
 from airflow_mrs.simulator.sessions import IdleTable
 from airflow_mrs.simulator.sso import SingleSignOn
-from dev.harness import STATE, Airflow
+from dev.database import STATE
+from dev.harness import Airflow
 from tests.e2e.holding import AN_HOUR, an_hour_passes
 
 if TYPE_CHECKING:
@@ -84,13 +83,13 @@ def test_no_secret_is_kept(airflow: Airflow, simulate: Callable[..., Simulator],
 
     states = airflow.api.task_states("log_in", run_id)
     assert {task for task, state in states.items() if state == "success"} == {"stop", "start", "wait", "look"}
-    kept = "\n".join([*written(airflow.home), *stored(airflow.home / "airflow.db")])
+    kept = "\n".join([*written(airflow.home), *stored(airflow)])
     # The places where secrets would stand were looked at: addresses with tickets, errors of logins, connections.
     for place in (
         "ticket=***",
         "elsewhere.example",
         "'mrs_wrong': Manager rejected the login",
-        'INSERT INTO "connection"',
+        "connection: [",
     ):
         assert place in kept
     assert len(tickets) > 20
@@ -107,7 +106,9 @@ def written(home: Path) -> Iterator[str]:
         yield path.read_text(errors="replace")
 
 
-def stored(database: Path) -> Iterator[str]:
+def stored(airflow: Airflow) -> Iterator[str]:
     """The whole metadata database: triggers, XComs, notes, rendered fields, the audit log."""
-    with closing(sqlite3.connect(database)) as connection:
-        yield from connection.iterdump()
+    for table in airflow.tables():
+        for row in airflow.rows(f'SELECT * FROM "{table}"'):
+            values = [bytes(v) if isinstance(v, memoryview) else v for v in row.values()]
+            yield f"{table}: {values}"

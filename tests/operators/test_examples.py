@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ import pytest
 
 from airflow_mrs.maintenance import window
 from airflow_mrs.maintenance.hours import Hours
-from dev.harness import ROOT
+from dev.database import ROOT
 from tests.operators.conftest import load_dags, states, xcom
 
 if TYPE_CHECKING:
@@ -52,7 +52,10 @@ def test_the_nightly_backup_stops_nothing_at_noon(
 ) -> None:
     dag = load_dags(EXAMPLES / "example_mrs_maintenance.py")["example_mrs_maintenance"]
     opening: Any = dag.get_task("maintenance.open")
-    opening.terms = replace(opening.terms, hours=Hours("00:00", "23:59", opening.terms.hours.timezone))
+    in_two_hours, in_three = (f"{datetime.now(UTC) + timedelta(hours=hours):%H:%M}" for hours in (2, 3))
+    opening.terms = replace(
+        opening.terms, hours=Hours(in_three, in_two_hours)
+    )  # noon, whatever the clock says
 
     assert dag.test().state == "failed"
     assert sent(manager) == []
