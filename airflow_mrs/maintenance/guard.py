@@ -135,7 +135,11 @@ class BringBack(MRSCommandOperator):
         :param context: Airflow's context.
         :return: what was done, in words; empty where nothing had to be.
         """
-        record = self._claim(context)
+        try:
+            record = self._claim(context)
+        except AirflowException as error:
+            context["ti"].xcom_push(key="why", value=str(error))  # for the report
+            raise
         if record is None:
             return ""
         if record.holder != self._key(context):
@@ -317,9 +321,10 @@ class Report(BaseOperator):
             report = ti.xcom_pull(task_ids=BRING_BACK, map_indexes=index)
         if report is None:
             store = WindowStore(find["store"])
+            why = ti.xcom_pull(task_ids=BRING_BACK, key="why", map_indexes=index) or "Its log says why."
             report = (
-                f"The windows of cluster {store} could not be looked after: task {BRING_BACK!r} [{index}] is {state}. Its log "
-                "says why. If the cluster is gone, delete the Variables of its windows."
+                f"The windows of cluster {store} could not be looked after: task {BRING_BACK!r} [{index}] is {state}. {why} If "
+                "the cluster is gone, delete the Variables of its windows."
             )
         return report
 

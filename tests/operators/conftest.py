@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
@@ -126,6 +127,18 @@ def run() -> Run:
     return run_dag
 
 
+@pytest.fixture
+def run_window(monkeypatch: pytest.MonkeyPatch) -> Callable[..., DagRun]:
+    """Run a DAG with a window of these arguments, in this process, and return the run."""
+
+    def run(**arguments: Any) -> DagRun:
+        monkeypatch.setenv("TEST_WINDOW", json.dumps(arguments))
+        run: DagRun = load_dags("windows.py")["window"].test()
+        return run
+
+    return run
+
+
 def states(run: DagRun) -> dict[str, str]:
     return {ti.task_id: str(ti.state) for ti in run.get_task_instances()}
 
@@ -148,6 +161,12 @@ def write_variable(key: str, value: str) -> None:
     with _variables() as (session, variable):
         session.query(variable).filter(variable.key == key).delete()
         session.add(variable(key=key, val=value))
+
+
+def delete_variable(key: str) -> None:
+    """Delete one of Airflow's Variables."""
+    with _variables() as (session, variable):
+        session.query(variable).filter(variable.key == key).delete()
 
 
 @contextmanager

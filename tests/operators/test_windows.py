@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_mrs.maintenance import admission, closing, moving
-from airflow_mrs.maintenance.state.record import Phase, WindowKey, WindowRecord, new_id
 from airflow_mrs.maintenance.state.store import WindowStore
 from airflow_mrs.simulator.faults import Patch, Status, Word
-from tests.operators.conftest import AIRFLOW_3, load_dags, read_variables, states, write_variable, xcom
+from tests.operators.conftest import AIRFLOW_3, states, write_variable, xcom
+from tests.operators.windows import (
+    THERE_AND_BACK,
+    clock,
+    down,
+    held_by_somebody,
+    look_after,
+    record_of,
+    records_of,
+    sent,
+    summary,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,61 +37,12 @@ if TYPE_CHECKING:
     Manage = Callable[..., Simulator]
     RunWindow = Callable[..., DagRun]
 
-THERE_AND_BACK = ["stop HBase", "stop Hive", "start Hive", "start HBase"]
 WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["blocking", "deferrable"])
 
 
 @pytest.fixture(autouse=True)
 def _brisk(brisk: None) -> None:
     pass
-
-
-@pytest.fixture
-def run_window(monkeypatch: pytest.MonkeyPatch) -> RunWindow:
-    """Run a DAG with a window of these arguments, in this process, and return the run."""
-
-    def run(**arguments: Any) -> DagRun:
-        monkeypatch.setenv("TEST_WINDOW", json.dumps(arguments))
-        run: DagRun = load_dags("windows.py")["window"].test()
-        return run
-
-    return run
-
-
-def look_after() -> DagRun:
-    """Let the guard look once."""
-    run: DagRun = load_dags("windows.py")["mrs_maintenance_guard"].test()
-    return run
-
-
-def sent(manager: Simulator) -> list[str]:
-    return [f"{command.action} {command.service}" for command in manager.cluster.commands]
-
-
-def down(manager: Simulator) -> set[str]:
-    return {name for name, service in manager.cluster.services.items() if service.state != "started"}
-
-
-def store_of(manager: Simulator) -> WindowStore:
-    return WindowStore(f"mrs_window_127.0.0.1_{manager.web_port}_1")
-
-
-def records_of(manager: Simulator) -> list[WindowRecord]:
-    """Return what is known of the windows of a cluster, the newest last."""
-    kept = read_variables(f"{store_of(manager).name}_")
-    return [WindowRecord.from_json(text) for _, text in sorted(kept.items())]
-
-
-def record_of(manager: Simulator) -> WindowRecord:
-    return records_of(manager)[-1]
-
-
-def clock(**delta: float) -> str:
-    return f"{datetime.now(UTC) + timedelta(**delta):%H:%M:%S}"
-
-
-def summary(run: DagRun) -> Any:
-    return xcom(run, "maintenance.close")
 
 
 # ---- down and up -----------------------------------------------------------------------------------------
@@ -399,26 +358,6 @@ def test_the_work_goes_on_or_is_cut(
 # ---- one at a time, and what is remembered ---------------------------------------------------------------
 
 
-def held_by_somebody(manager: Simulator, **changes: Any) -> WindowRecord:
-    """Let there be a window that was never closed."""
-    record = WindowRecord(
-        **{
-            "id": new_id(),
-            "holder": WindowKey("another_dag", "a_run", "maintenance"),
-            "mrs_conn_id": "mrs_default",
-            "cluster_id": 1,
-            "before": ("Hive", "HBase"),
-            "opened": time.time(),
-            "cutoff": None,
-            "lapses": time.time() + 3600,
-            "phase": Phase.OPEN,
-            **changes,
-        }
-    )
-    write_variable(store_of(manager).key(record), record.to_json())
-    return record
-
-
 def test_what_a_dead_window_left_down_is_brought_back(manager: Simulator, run_window: RunWindow) -> None:
     """Its run does not exist (any more), so that it will never be closed by itself."""
     held_by_somebody(manager)
@@ -458,18 +397,18 @@ def test_a_service_that_is_gone_is_a_difference(manager: Simulator, run_window: 
 def test_a_window_that_took_too_long_leaves_the_next_one_alone(
     manager: Simulator, run_window: RunWindow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settle = closing._settle
+    settle, others = closing._settle, []
 
     def take_too_long(*arguments: Any) -> Any:
         seen = yield from settle(*arguments)
-        held_by_somebody(manager)
+        others.append(held_by_somebody(manager, took_over=(record_of(manager).id,)))
         return seen
 
     monkeypatch.setattr(closing, "_settle", take_too_long)
 
     run_window()
 
-    assert record_of(manager).holder.dag_id == "another_dag"
+    assert records_of(manager)[-1] == others[0]
 
 
 def test_the_guard_touches_nothing_that_no_window_stopped(manager: Simulator) -> None:

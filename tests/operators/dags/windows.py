@@ -54,6 +54,10 @@ def work() -> None:
             raise RuntimeError("The work failed.")
         case ["skip"]:
             raise AirflowSkipException("There is nothing to do.")
+        case ["meanwhile"]:
+            from tests.operators import windows  # noqa: PLC0415 - at run time only
+
+            windows.meanwhile()
         case ["sleep", seconds]:
             time.sleep(float(seconds))
         case ["start", service]:
@@ -103,4 +107,7 @@ with DAG("window", schedule=None, default_args={"retries": 0}):
     if AFTERWARDS:
         window >> afterwards()
 
-guard = maintenance_guard_dag(schedule=None)
+guard = maintenance_guard_dag(
+    schedule=None,
+    default_args={"poll_interval": 0.1, "deferrable": os.environ.get("TEST_GUARD_DEFERRABLE") == "True"},
+)
