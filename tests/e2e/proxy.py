@@ -75,16 +75,23 @@ class Held:
     """Requests, or their answers, are held back until they are released."""
 
     def __init__(self, *, after: bool = False) -> None:
-        self.after = after
+        self._after = after
+        self._under_way: list[Request] = []
         self._released = threading.Event()
 
     def __call__(self, request: Request) -> Answer:
-        answer = request.deliver() if self.after else None
-        self._released.wait(PATIENT)
-        return answer or request.deliver()
+        self._under_way.append(request)
+        try:
+            answer = request.deliver() if self._after else None
+            self._released.wait(PATIENT)
+            return answer or request.deliver()
+        finally:
+            self._under_way.remove(request)
 
     def release(self) -> None:
+        """Let them go on, and wait until the API server has seen them all."""
         self._released.set()
+        wait_until(lambda: not self._under_way, "what was held back")
 
 
 class Late:
