@@ -6,6 +6,7 @@ import fcntl
 import os
 import re
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -48,6 +49,10 @@ class Database(Protocol):
 
     def stop(self) -> None: ...
 
+    def restart(self) -> None:
+        """Cut all connections, be away for a moment, and come back with everything that was kept."""
+        ...
+
     def stands_still(self) -> bool:
         """Tell whether somebody has held for a while what all others need."""
         ...
@@ -76,6 +81,9 @@ class SQLite:
 
     def stop(self) -> None:
         """There is nothing to stop."""
+
+    def restart(self) -> None:
+        """There is nothing to restart."""
 
     def stands_still(self) -> bool:
         with closing(sqlite3.connect(self._file, timeout=2)) as connection:
@@ -110,6 +118,11 @@ class PostgreSQL:
         self._server.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
+    def restart(self) -> None:
+        self._server.signal_family(signal.SIGINT)  # it waits for nobody
+        wait_until(lambda: not self._server.running, "the end of PostgreSQL", interval=0.05)
+        self._serve()
+
     def stands_still(self) -> bool:
         engine = sqlalchemy.create_engine(self.url, poolclass=sqlalchemy.NullPool)
         with engine.connect() as connection:
@@ -128,6 +141,9 @@ class PostgreSQL:
         self._hand_over(self._folder)
         lay_out()
         self._hand_over(self._data)
+        self._serve()
+
+    def _serve(self) -> None:
         self._server.start()
         wait_until(self._answers, "PostgreSQL", timeout=60, interval=0.05)
 

@@ -103,11 +103,10 @@ class AirflowAPI:
 
     def add_connection(self, conn_id: str, connection: Mapping[str, Any]) -> None:
         """Store a connection given in the JSON of ``AIRFLOW_CONN_...``."""
-        extra = connection.get("extra")
-        body = {**connection, "connection_id": conn_id}
-        if isinstance(extra, dict):
-            body["extra"] = json.dumps(extra)
-        self.call("POST", "/connections", body)
+        self.call("POST", "/connections", _connection(conn_id, connection))
+
+    def change_connection(self, conn_id: str, connection: Mapping[str, Any]) -> None:
+        self.call("PATCH", f"/connections/{conn_id}", _connection(conn_id, connection))
 
     def delete_connection(self, conn_id: str) -> None:
         self.call("DELETE", f"/connections/{conn_id}")
@@ -199,6 +198,10 @@ class AirflowAPI:
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}"
         return self.call("GET", path, map_index=map_index)["value"]
 
+    def delete_xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> None:
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}"
+        self.call("DELETE", path, map_index=-1)
+
     def clear(
         self,
         dag_id: str,
@@ -249,6 +252,15 @@ class AirflowAPI:
         else:
             index = "" if map_index < 0 else f"/{map_index}"
             self.call("PATCH", f"{path}/taskInstances/{task_id}{index}", {"new_state": state})
+
+
+def _connection(conn_id: str, connection: Mapping[str, Any]) -> dict[str, Any]:
+    extra = connection.get("extra")
+    return {
+        **connection,
+        "connection_id": conn_id,
+        **({"extra": json.dumps(extra)} if isinstance(extra, dict) else {}),
+    }
 
 
 def _texts(line: Any) -> Iterator[str]:  # noqa: ANN401 - a text, or JSON

@@ -10,6 +10,7 @@ import pytest
 from dev.database import ROOT, STATE
 from dev.harness import Airflow
 from tests.e2e.holding import AN_HOUR, PATIENT, Hold
+from tests.e2e.proxy import Proxy
 from tests.e2e.windows import Work
 
 if TYPE_CHECKING:
@@ -19,14 +20,26 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def airflow() -> Iterator[Airflow]:
+def proxy() -> Iterator[Proxy]:
+    """Stands between the tasks of that Airflow and its API server."""
+    with Proxy() as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="session")
+def airflow(proxy: Proxy) -> Iterator[Airflow]:
     """A real Airflow, that all of these tests share: API server, scheduler, DAG processor, triggerer."""
     with Airflow(
         STATE / "e2e" / os.environ.get("PYTEST_XDIST_WORKER", "alone"),
         [ROOT / "example_dags", Path(__file__).parent / "dags"],
         parallelism=16,
-        settings={"operators": {"default_deferrable": True}},
+        settings={
+            "core": {"execution_api_server_url": f"{proxy.url}/execution/"},
+            "operators": {"default_deferrable": True},
+            "scheduler": {"task_instance_heartbeat_timeout_detection_interval": 1},
+        },
     ) as airflow:
+        proxy.upstream = airflow.url
         yield airflow
         assert airflow.rows("SELECT dag_id, run_id FROM dag_run WHERE run_type != 'manual'") == []
 

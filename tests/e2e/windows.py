@@ -89,20 +89,31 @@ def is_back(manager: Simulator) -> bool:
     return all(service.state == "started" for service in manager.cluster.services.values())
 
 
+def records(airflow: Airflow) -> dict[str, dict[str, Any]]:
+    """Return what is kept of windows, by Variable, the oldest first."""
+    variables = sorted(airflow.api.variables().items())
+    return {key: json.loads(value) for key, value in variables if key.startswith("mrs_window_")}
+
+
+def newest(airflow: Airflow) -> str:
+    """Name the Variable of the window that was opened last."""
+    return list(records(airflow))[-1]
+
+
+def all_closed(airflow: Airflow) -> bool:
+    """Tell whether windows are known, and each was closed or taken over by one that was, so that the guard has nothing to do."""
+    known = records(airflow).values()
+    taken_over = {id_ for record in known for id_ in record["took_over"]}
+    return {record["phase"] for record in known if record["id"] not in taken_over} == {"closed"}
+
+
 def lapse(airflow: Airflow) -> None:
-    """Let the time be over by which the one window there is should have been closed."""
-    [(name, record)] = [
-        (name, json.loads(value))
-        for name, value in airflow.api.variables().items()
-        if name.startswith("mrs_window_") and not name.endswith("_lock")
-    ]
-    airflow.api.set_variable(name, json.dumps({**record, "lapses": time.time() - 1}))
+    """Let the time be over by which the last window should have been closed."""
+    key = newest(airflow)
+    airflow.api.set_variable(key, json.dumps({**records(airflow)[key], "lapses": time.time() - 1}))
 
 
 def look_after(airflow: Airflow) -> tuple[str, str]:
-    """Let the guard look, anew where it was too slow to take a cluster; return the colour of its run and its log."""
-    while True:
-        run = Run(airflow, GUARD)
-        colour, log = run.end(), run.log("bring_back")
-        if "is taken care of by somebody else" not in log:
-            return colour, log
+    """Let the guard look; return the colour of its run and its report."""
+    run = Run(airflow, GUARD)
+    return run.end(), run.log("report")
