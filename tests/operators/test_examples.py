@@ -108,7 +108,7 @@ def test_the_guard(manager: Simulator) -> None:
     dag = load_dags(EXAMPLES / "example_mrs_guard.py")["mrs_maintenance_guard"]
 
     assert not dag.is_paused_upon_creation
-    assert dag.max_active_runs == 1
+    assert dag.max_active_runs > 1  # one that waits for a cluster keeps none of the others down
 
 
 @pytest.fixture
