@@ -155,6 +155,12 @@ class Airflow:
     def thaw(self, name: str) -> None:
         self.components[name].signal_family(signal.SIGCONT)
 
+    def restart_what_has_ended(self) -> None:
+        """Start again what has ended by itself, as a service manager does: a scheduler does so when its database goes."""
+        for name, component in self.components.items():
+            if component.wanted and not component.running:
+                self._start(name)
+
     def wait_until_healthy(self, timeout: float = 600) -> None:
         """Wait until every component that was started has reported for work."""
         wait_until(self._healthy, "Airflow to be healthy", timeout=timeout, interval=0.1)

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from dev.processes import wait_until
+from dev.rest import FINISHED
 from tests.e2e import holding
 
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ class Run:
     @property
     def states(self) -> dict[str, str | None]:
         return self.api.task_states(self.dag_id, self.run_id)
+
+    @property
+    def is_over(self) -> bool:
+        return self.api.run_state(self.dag_id, self.run_id) in FINISHED
 
     def end(self) -> str:
         return self.api.wait_for_run(self.dag_id, self.run_id)
