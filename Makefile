@@ -12,7 +12,7 @@ PYTEST = bin/python $(if $(AT),-m dev.at '$(AT)') -m pytest
 # Most of a test is waiting, so that more of them run at a time than there are cores.
 FAST := -m 'not e2e' --numprocesses=6 --dist=worksteal
 # Each of these processes has one Airflow for all of its tests.
-E2E := -m e2e --numprocesses=2 --dist=worksteal
+E2E := -m e2e --numprocesses=3 --dist=worksteal
 
 .PHONY: help demo test fast e2e oldest soak lint types imports docs wheel check clean
 
