@@ -9,7 +9,6 @@ been. Who holds the cluster follows from all its records together.
 from __future__ import annotations
 
 import json
-import logging
 import re
 import time
 from dataclasses import dataclass, field
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from airflow_mrs.maintenance.plan import Durations
     from airflow_mrs.maintenance.state.record import WindowKey
     from airflow_mrs.manager.settings import Settings
-
-log = logging.getLogger(__name__)
 
 PREFIX = "mrs_window_"
 _KEY = re.compile(rf"({PREFIX}.+_\d+_\d+)(?:_(\d{{8}}T\d{{12}}-[0-9a-f]{{8}})(-claim)?)?")
