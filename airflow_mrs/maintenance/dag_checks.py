@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow.providers.common.compat.sdk import TriggerRule
+from airflow import __version__
+from airflow.providers.common.compat.sdk import TriggerRule, conf
 
 from airflow_mrs.maintenance.admission import why_no_work
 from airflow_mrs.maintenance.joint import Joint
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from airflow_mrs.maintenance.terms import Terms
 
     AnyOperator = BaseOperator | MappedOperator
+
+_IS_3_0 = __version__.startswith("3.0.")
 
 
 def why_unfit(dag: DAG, terms: Terms, logical_date: datetime | None = None) -> str | None:
@@ -52,6 +55,13 @@ def why_it_freezes(dag: DAG) -> str | None:
             "[core] max_consecutive_failed_dag_runs_per_dag, or by a policy. When so many runs have failed, Airflow pauses "
             "the DAG, also while another run has a maintenance window open, and leaves its services down. Set "
             "dag.max_consecutive_failed_dag_runs = 0 before the window."
+        )
+    if _IS_3_0 and (most := conf.getint("core", "max_consecutive_failed_dag_runs_per_dag")) > 0:
+        return (
+            f"[core] max_consecutive_failed_dag_runs_per_dag is {most}, and no DAG of Airflow 3.0 can say otherwise: where one "
+            f"says 0, the scheduler reads {most}. When so many runs of DAG {dag.dag_id!r} have failed, Airflow pauses it, also "
+            "while another run has a maintenance window open, and leaves its services down. Set that option to 0, or take "
+            "Airflow 3.1."
         )
     return None
 

@@ -373,4 +373,7 @@ def maintenance_guard_dag(
             task_id=BRING_BACK, map_index_template="{{ task.store }}"
         ).expand_kwargs(find.output)
         bring_back >> Report(task_id=REPORT, trigger_rule="all_done")
+    if "max_consecutive_failed_dag_runs" not in kwargs:
+        # [core] may pause what fails again and again, as the guard does while a service can't be started.
+        dag.max_consecutive_failed_dag_runs = 0
     return dag

@@ -25,7 +25,7 @@ from airflow.providers.common.compat.sdk import (
     task_group,
 )
 
-from airflow_mrs.maintenance import admission, maintenance_window
+from airflow_mrs.maintenance import admission, dag_checks, maintenance_guard_dag, maintenance_window
 from airflow_mrs.maintenance.admission import Admission
 from airflow_mrs.operators.service import (
     MRSRestartServiceOperator,
@@ -540,7 +540,17 @@ def test_so_is_one_that_airflow_gives_such_a_default_to(
         """
     monkeypatch.setenv("AIRFLOW__CORE__MAX_CONSECUTIVE_FAILED_DAG_RUNS_PER_DAG", "5")
     assert "max_consecutive_failed_dag_runs=5" in import_error(lines.format(instead=""))
-    assert not import_error(lines.format(instead="dag.max_consecutive_failed_dag_runs = 0"))
+    instead = "dag.max_consecutive_failed_dag_runs = 0"
+    assert not import_error(lines.format(instead=instead))
+    monkeypatch.setattr(dag_checks, "_IS_3_0", True)  # its scheduler takes 0 for that default
+    assert "no DAG of Airflow 3.0 can say otherwise" in import_error(lines.format(instead=instead))
+
+
+def test_the_guard_is_not_paused_while_it_is_red(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__MAX_CONSECUTIVE_FAILED_DAG_RUNS_PER_DAG", "5")
+
+    assert maintenance_guard_dag().max_consecutive_failed_dag_runs == 0
+    assert maintenance_guard_dag(max_consecutive_failed_dag_runs=9).max_consecutive_failed_dag_runs == 9
 
 
 @FREEZES
