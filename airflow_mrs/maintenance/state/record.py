@@ -40,7 +40,7 @@ BECOMES: Mapping[Phase, frozenset[Phase]] = {
 """What each phase can become. There is no way back: a window that is opened again has a new record."""
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class WindowKey:
     """
     A window, as a place in Airflow.

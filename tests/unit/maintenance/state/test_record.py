@@ -104,3 +104,14 @@ def test_ids_sort_by_time() -> None:
 
     assert len(set(ids)) == 50
     assert all(first[:21] <= second[:21] for first, second in pairwise(ids))
+
+
+@pytest.mark.parametrize(
+    ("map_index", "text"),
+    [
+        (-1, "window 'maintenance' of run 'a_run' of DAG 'a_dag'"),
+        (0, "window 'maintenance'[0] of run 'a_run' of DAG 'a_dag'"),
+    ],
+)
+def test_a_window_is_named_with_its_index_where_it_has_one(map_index: int, text: str) -> None:
+    assert str(WindowKey("a_dag", "a_run", "maintenance", map_index)) == text

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from airflow_mrs.maintenance.state import variables
-from airflow_mrs.maintenance.state.record import Phase, WindowKey, WindowRecord
+from airflow_mrs.maintenance.state.record import Phase, WindowKey, WindowRecord, new_id
 from airflow_mrs.maintenance.state.store import KEPT, LEASE_SECONDS, RecordUnreadable, WindowStore
 from airflow_mrs.maintenance.state.variables import VariablesUnreadable
 from airflow_mrs.manager.settings import Settings
@@ -151,6 +151,48 @@ def test_who_came_later_withdraws(airflow: type[Unlisted]) -> None:
 
     assert STORE.claim(later, alive) is None
     assert STORE.read().claims == (earlier,)
+
+
+def test_the_first_of_several_has_it(airflow: type[Unlisted], clock: Time) -> None:
+    """And who waits for others to withdraw does not wait for ever."""
+    first, second, third = wanted("first"), wanted("second"), wanted("third")
+    for claim_of_another in (first, third):
+        STORE.write(claim_of_another)
+    airflow.rows.setdefault("mrs_windows", json.dumps([STORE.key(first), STORE.key(third)]))
+    begun = clock.now
+
+    assert STORE.claim(second, alive) is None
+    assert clock.now - begun < 5.0
+    assert STORE.read().claims == (first, third)
+    airflow.rows.pop(STORE.key(first))
+
+    assert STORE.claim(second, alive) is None  # the third does not withdraw
+    assert clock.now - begun < LEASE_SECONDS
+    assert STORE.read().claims == (third,)
+
+
+def test_of_two_openings_of_a_window_the_last_one_counts(airflow: type[Unlisted]) -> None:
+    earlier, later = wanted("one", "HBase").open(), wanted("one", "Hive").open()
+    for opening in (later, earlier):
+        STORE.write(opening)
+        airflow.rows["mrs_windows"] = json.dumps([STORE.key(later), STORE.key(earlier)])
+
+    assert STORE.read().of(earlier.holder) == later
+
+
+def test_what_has_not_changed_is_not_written(
+    airflow: type[Unlisted], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closing = STORE.update(claim(wanted("one")), WindowRecord.begin_to_close)
+    monkeypatch.setattr(WindowStore, "write", lambda *_: pytest.fail("nothing is to be written"))
+
+    assert STORE.update(closing, WindowRecord.begin_to_close) == closing
+
+
+def test_an_id_that_is_made_here_is_found_again(airflow: type[Unlisted]) -> None:
+    opened = claim(replace(wanted("one"), id=new_id()))
+
+    assert STORE.read().records == (opened,)
 
 
 def test_a_claim_that_somebody_died_with_bars_nobody(airflow: type[Unlisted], clock: Time) -> None:
