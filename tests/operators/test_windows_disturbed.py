@@ -14,7 +14,7 @@ from airflow_mrs.maintenance import guard, moving
 from airflow_mrs.maintenance.plan import make_plan
 from airflow_mrs.maintenance.state import observations
 from airflow_mrs.maintenance.state.store import WindowStore
-from airflow_mrs.simulator.faults import Word
+from airflow_mrs.simulator.faults import Patch, Word
 from tests.operators import windows
 from tests.operators.conftest import delete_variable, load_dags, read_variables, states, write_variable
 from tests.operators.windows import (
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from airflow.models import DagRun
 
     from airflow_mrs.simulator import Simulator
+    from airflow_mrs.simulator.journal import Entry
 
     Manage = Callable[..., Simulator]
     RunWindow = Callable[..., DagRun]
@@ -201,6 +202,12 @@ def test_the_guard_starts_one_service_after_the_other(
     for service in ("HDFS", "HBase", "Hive"):
         manager.cluster.set_state(service, "stopped")
     manager.cluster.fail_next("Hive", "start")
+
+    def take_long(entry: Entry) -> None:
+        if entry.event == "state" and entry.details["state"] == "starting":
+            manager.faults.set("progress", Patch({"state": "IN_PROGRESS"}), times=2)
+
+    manager.journal.on_entry(take_long)
 
     assert look_after().state == "failed"
 
