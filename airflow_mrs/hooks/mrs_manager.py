@@ -11,9 +11,9 @@ from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_mrs.connection import CONNECTION_TYPE, DEFAULT_PORT, read_settings
 from airflow_mrs.manager import protocol
+from airflow_mrs.manager.arguments import check_command_id, check_seconds, check_text
 from airflow_mrs.manager.errors import MRSError
 from airflow_mrs.manager.waiting import Contact, wait_for_command
-from airflow_mrs.seconds import read_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +32,7 @@ class MRSManagerHook(BaseHook):
     :meth:`close` it: that logs out. One hook serves one thread.
 
     :param mrs_conn_id: the connection, of type ``mrs``.
+    :raises ValueError: for what can't be the id of a connection.
     """
 
     conn_name_attr = "mrs_conn_id"
@@ -41,7 +42,7 @@ class MRSManagerHook(BaseHook):
 
     def __init__(self, mrs_conn_id: str = default_conn_name) -> None:
         super().__init__()
-        self.mrs_conn_id = mrs_conn_id
+        self.mrs_conn_id = check_text(mrs_conn_id, "mrs_conn_id", self.default_conn_name)
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
@@ -155,7 +156,7 @@ class MRSManagerHook(BaseHook):
         :return: the command, with state, progress and what it failed on.
         :raises MRSError: see :mod:`airflow_mrs.manager.errors`.
         """
-        return self.client.call(protocol.get_command(protocol.check_command_id(command_id)))
+        return self.client.call(protocol.get_command(check_command_id(command_id)))
 
     def wait_for_command(
         self,
@@ -176,8 +177,9 @@ class MRSManagerHook(BaseHook):
         :raises WaitTimedOut: when the time is over; the command goes on.
         :raises ContactLost: when Manager gives no answer for ten minutes.
         """
-        number = protocol.check_command_id(command_id)
-        interval, seconds = read_seconds("poll_interval", poll_interval), read_seconds("timeout", timeout)
+        number = check_command_id(command_id)
+        interval = check_seconds(poll_interval, "poll_interval")
+        seconds = check_seconds(timeout, "timeout", 3600)
         now = time.time()
         contact = Contact(f"{self.settings}: command {number}", interval, now + seconds, now)
         return self.client.run(wait_for_command(contact, number), self.log)

@@ -15,10 +15,11 @@ from airflow_mrs.maintenance.state.runs import window_states
 from airflow_mrs.maintenance.state.store import RecordUnreadable
 from airflow_mrs.maintenance.state.variables import VariablesUnreadable
 from airflow_mrs.manager import protocol
+from airflow_mrs.manager.arguments import check_cluster_id, check_text
 from airflow_mrs.manager.errors import RequestRefused
 from airflow_mrs.manager.model import NO_COMMAND, ClusterHealth, Service, ServiceState
-from airflow_mrs.manager.protocol import check_cluster_id
 from airflow_mrs.manager.waiting import Contact
+from airflow_mrs.templates import RendersTexts, check_unless_template
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 _GOOD_STATES = {"success", "skipped", "removed"}
 
 
-class CloseWindow(BaseOperator):
+class CloseWindow(RendersTexts, BaseOperator):
     """
     Checks that everything is as before, releases the cluster, and returns the summary.
 
@@ -53,6 +54,8 @@ class CloseWindow(BaseOperator):
         **kwargs: Any,  # noqa: ANN401 - those of the base class
     ) -> None:
         super().__init__(**kwargs)
+        check_unless_template(check_text, mrs_conn_id, "mrs_conn_id", MRSManagerHook.default_conn_name)
+        check_unless_template(check_cluster_id, cluster_id)
         self.terms = terms
         self.mrs_conn_id = mrs_conn_id
         self.cluster_id = cluster_id

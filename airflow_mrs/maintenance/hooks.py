@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from typing import TYPE_CHECKING
+
+from airflow_mrs.manager.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow_mrs.manager.steps import Logger
+
+
+def check_hook(given: object, argument: str, *takes: str) -> None:
+    """
+    Refuse a hook that could only fail when its time has come.
+
+    :param given: the hook, or None.
+    :param argument: what messages call it.
+    :param takes: what it is to be called with, in words.
+    :raises InvalidArgument: for what can't be called so.
+    """
+    if given is None:
+        return
+    wanted = (
+        f"{argument} must be a function of {' and '.join(takes)}, such as lambda {', '.join(takes)}: None"
+    )
+    if not callable(given):
+        raise InvalidArgument(f"{wanted}, not {given!r}.")
+    try:
+        inspect.signature(given).bind(*takes)
+    except TypeError as error:
+        raise InvalidArgument(f"{wanted}; {given!r} can't be called so: {error}.") from None
+    except ValueError:
+        return  # of a function in C, which does not tell
 
 
 def best_effort(log: Logger, hook: Callable[..., object] | None, *arguments: object) -> None:

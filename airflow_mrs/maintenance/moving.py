@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mrs.faults import no_retry_of_what_cannot_change
 from airflow_mrs.hooks.mrs_manager import MRSManagerHook
+from airflow_mrs.manager.arguments import check_cluster_id
 from airflow_mrs.manager.model import NO_COMMAND, ServiceState
-from airflow_mrs.manager.protocol import check_cluster_id
 from airflow_mrs.manager.waiting import Contact, look
 from airflow_mrs.operators.base import MRSCommandOperator
 from airflow_mrs.operators.service import MRSStartServiceOperator, MRSStopServiceOperator

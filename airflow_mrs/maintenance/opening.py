@@ -18,9 +18,10 @@ from airflow_mrs.maintenance.state.runs import is_alive
 from airflow_mrs.maintenance.state.store import RecordUnreadable, WindowStore
 from airflow_mrs.maintenance.stillness import longest_stillness
 from airflow_mrs.maintenance.terms import Opening
+from airflow_mrs.manager.arguments import check_cluster_id, check_text
 from airflow_mrs.manager.errors import RequestRefused
 from airflow_mrs.manager.model import ClusterHealth, ServiceState
-from airflow_mrs.manager.protocol import check_cluster_id
+from airflow_mrs.templates import RendersTexts, check_unless_template
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +37,7 @@ POKE_SECONDS = 30.0
 """How long to wait before looking again, where services are on their way or another window is to be waited for."""
 
 
-class OpenWindow(BaseSensorOperator):
+class OpenWindow(RendersTexts, BaseSensorOperator):
     """
     Checks the cluster, takes it for this window, and remembers what is running.
 
@@ -64,6 +65,8 @@ class OpenWindow(BaseSensorOperator):
             silent_fail=False,
             **kwargs,
         )
+        check_unless_template(check_text, mrs_conn_id, "mrs_conn_id", MRSManagerHook.default_conn_name)
+        check_unless_template(check_cluster_id, cluster_id)
         self.terms = terms
         self.mrs_conn_id = mrs_conn_id
         self.cluster_id = cluster_id

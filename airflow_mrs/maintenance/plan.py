@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING
 
-from airflow_mrs.manager.protocol import check_service_name
+from airflow_mrs.manager.arguments import check_flag, check_service_name
+from airflow_mrs.manager.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
 NEEDS: Mapping[str, frozenset[str]] = {
     "ZooKeeper": frozenset(),
@@ -125,10 +127,13 @@ def make_plan(
     :param keep_order: stop in the order that was given, whatever needs what.
     :param with_dependents: take along every service that needs one of them, with ``keep_order`` after all others.
     :return: the plan.
-    :raises ValueError: when there is no service, one stands there twice, or they need each other in a circle.
+    :raises ValueError: for an argument that can't be right: a text for a list, no service or one twice, services that need
+        each other in a circle.
     """
-    if not services or len(set(services)) < len(services):
-        raise ValueError(f"A window needs services, each named once, not {list(services)!r}.")
+    _check_services(services)
+    _check_needs(needs)
+    check_flag(keep_order, "keep_order")
+    check_flag(with_dependents, "with_dependents")
     graph = {**NEEDS, **{service: frozenset(others) for service, others in (needs or {}).items()}}
     closure = {service: _closure(service, graph) for service in {*graph, *services}}
     affected = {service: needed.intersection(services) for service, needed in closure.items()}
@@ -136,11 +141,37 @@ def make_plan(
     taken_along = frozenset(dependents) if with_dependents else frozenset[str]()
     if with_dependents:
         services, dependents = [*services, *sorted(dependents)], {}
-    for service in services:
-        check_service_name(service)
     within = {service: closure[service].intersection(services) for service in services}
-    stops = tuple(services) if keep_order else _dependents_first(services, within)
-    return Plan(stops, within, taken_along, dependents)
+    in_order = _dependents_first(services, within)
+    return Plan(tuple(services) if keep_order else in_order, within, taken_along, dependents)
+
+
+def _check_services(services: object) -> None:
+    # A set has another order at each parse of the DAG.
+    if not isinstance(services, list | tuple) or not services:
+        raise InvalidArgument(
+            f"services must be a list of names, such as ['Hive', 'HBase'], not {services!r}."
+        )
+    for service in services:
+        check_service_name(service, "each of services")
+    if len(set(services)) < len(services):
+        raise InvalidArgument(
+            f"services must name each service once, such as ['Hive', 'HBase'], not {services!r}."
+        )
+
+
+def _check_needs(needs: object) -> None:
+    # A text would be taken for a collection of its letters.
+    if needs is not None and not (
+        isinstance(needs, Mapping)
+        and all(isinstance(others, list | tuple | set | frozenset) for others in needs.values())
+    ):
+        raise InvalidArgument(
+            f"needs must be lists of names by service, such as {{'MyHBase': ['HDFS']}}, not {needs!r}."
+        )
+    for service, others in (needs or {}).items():
+        for name in (service, *others):
+            check_service_name(name, "each name in needs")
 
 
 def _closure(service: str, graph: Mapping[str, Iterable[str]]) -> frozenset[str]:
@@ -161,8 +192,8 @@ def _dependents_first(services: Sequence[str], needs: Mapping[str, frozenset[str
     try:
         return tuple(sorter.static_order())
     except CycleError as error:
-        raise ValueError(
-            f"These services need each other in a circle: {' -> '.join(error.args[1])}."
+        raise InvalidArgument(
+            f"needs must not lead in a circle, as here: {' -> '.join(error.args[1])}. Leave one of these needs away."
         ) from None
 
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from datetime import timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, get_args
 
 from airflow.providers.common.compat.sdk import TaskGroup, TriggerRule
 
 from airflow_mrs.maintenance.admission import Admission
 from airflow_mrs.maintenance.closing import CloseWindow, Outcome, Verdict
 from airflow_mrs.maintenance.dag_checks import why_it_freezes
+from airflow_mrs.maintenance.hooks import check_hook
 from airflow_mrs.maintenance.hours import Hours
 from airflow_mrs.maintenance.joint import Joint
 from airflow_mrs.maintenance.moving import StartInWindow, StopInWindow
 from airflow_mrs.maintenance.opening import OpenWindow
 from airflow_mrs.maintenance.plan import make_plan
-from airflow_mrs.maintenance.terms import Terms
+from airflow_mrs.maintenance.terms import IfBusy, Refusal, Terms
+from airflow_mrs.manager.arguments import check_choice, check_flag, check_seconds, check_text
+from airflow_mrs.manager.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Mapping, Sequence
@@ -32,7 +35,6 @@ if TYPE_CHECKING:
 
     from airflow_mrs.maintenance.plan import Plan
     from airflow_mrs.maintenance.summary import WindowSummary
-    from airflow_mrs.maintenance.terms import IfBusy, Refusal
 
     AnyOperator = BaseOperator | MappedOperator
 
@@ -47,6 +49,7 @@ _NEVER_INHERITED: dict[str, Any] = {
     "pre_execute": None,
     "post_execute": None,
 }
+_LONGEST = timedelta(days=366)
 _UNLESS_GIVEN: dict[str, Any] = {"retries": 3, "retry_delay": timedelta(seconds=30)}
 
 
@@ -72,7 +75,8 @@ class MaintenanceWindow(TaskGroup):
     :param ends: the time of day at which everything is to be up again, such as ``02:30``; no end, where None.
     :param opens: the time of day from which the window may open; by default six hours before its end.
     :param timezone: whose time that is.
-    :param cutoff: how long before the end the last service may be stopped; by default as long as the starts take.
+    :param cutoff: how long before the end the last service may be stopped, as seconds or a timedelta; by default as long
+        as the starts take.
     :param cut_work: whether the work, too, ends at the cutoff. By default it goes on. Starts are never cut.
     :param needs: what services need to run, in place of the built-in table's rows for them: for services that were
         renamed or added. A service is stopped before what it needs, and started after it.
@@ -82,20 +86,22 @@ class MaintenanceWindow(TaskGroup):
         one command after the other: what Manager does with several is not documented.
     :param on_refusal: whether a window that can't be opened, or a stop after the cutoff, fails or is skipped.
     :param if_busy: whether a window refuses to open, or waits, while another one holds the cluster.
-    :param settles_within: how long the cluster may take after the starts until its health is GOOD.
+    :param settles_within: how long the cluster may take after the starts until its health is GOOD, as seconds or a
+        timedelta; by default ten minutes.
     :param lapses_after: when a window that was never closed counts as dead, from its opening on, so that another one
-        may take the cluster over, or the guard bring it back. With ``cut_work`` it is at the end of the window.
+        may take the cluster over, or the guard bring it back; as seconds or a timedelta, by default twelve hours. With
+        ``cut_work`` it is at the end of the window.
     :param on_open: called with Airflow's context when the window is open, before the first stop, for instance to silence
         alerts. It may be called again, by a retry. If it fails, the window goes on.
     :param on_close: called with Airflow's context and the summary when the services have been started again. If it
         fails, the window goes on.
     :param deferrable: whether to wait for commands in the triggerer instead of a worker. By default as ``default_args``
         say, else as ``[operators] default_deferrable`` does.
-    :param poll_interval: seconds between two polls of a command. By default as ``default_args`` say, else 5.
-    :param timeout: seconds for the wait for one command, whatever ``default_args`` say.
+    :param poll_interval: seconds between two polls of a command, or a timedelta. By default as ``default_args`` say, else 5.
+    :param timeout: seconds for the wait for one command, or a timedelta, whatever ``default_args`` say.
     :param group_id: the id of the task group.
     :param kwargs: what else a task group takes.
-    :raises ValueError: for services that need each other in a circle, and for hours that don't exist.
+    :raises ValueError: for an argument that can't be right, when the DAG is parsed: it is named, and a right one shown.
     """
 
     def __init__(  # noqa: PLR0913 - each with a default
@@ -108,7 +114,7 @@ class MaintenanceWindow(TaskGroup):
         ends: str | None = None,
         opens: str | None = None,
         timezone: str = "UTC",
-        cutoff: timedelta | None = None,
+        cutoff: float | timedelta | None = None,
         cut_work: bool = False,
         needs: Mapping[str, Collection[str]] | None = None,
         keep_order: bool = False,
@@ -116,8 +122,8 @@ class MaintenanceWindow(TaskGroup):
         side_by_side: bool = False,
         on_refusal: Refusal = "fail",
         if_busy: IfBusy = "refuse",
-        settles_within: timedelta = timedelta(minutes=10),
-        lapses_after: timedelta = timedelta(hours=12),
+        settles_within: float | timedelta = timedelta(minutes=10),
+        lapses_after: float | timedelta = timedelta(hours=12),
         on_open: Callable[[Context], object] | None = None,
         on_close: Callable[[Context, WindowSummary], object] | None = None,
         deferrable: bool | None = None,
@@ -128,11 +134,29 @@ class MaintenanceWindow(TaskGroup):
     ) -> None:
         plan = make_plan(services, needs=needs, keep_order=keep_order, with_dependents=with_dependents)
         hours = Hours(ends, opens, timezone)
-        if cut_work and ends is None:
-            raise ValueError("Work can be cut only in a window that ends.")
-        if not kwargs.get("prefix_group_id", True):
-            raise ValueError(
-                "The tasks of a maintenance window carry the name of their group: leave prefix_group_id on."
+        check_flag(side_by_side, "side_by_side")
+        if keep_order and side_by_side:
+            raise InvalidArgument(
+                "keep_order must be False with side_by_side, which goes by what needs what alone."
+            )
+        if check_flag(cut_work, "cut_work") and ends is None:
+            raise InvalidArgument(
+                "ends must be given, such as '02:30', where cut_work is: there is no end to cut at."
+            )
+        check_choice(on_refusal, "on_refusal", get_args(Refusal))
+        check_choice(if_busy, "if_busy", get_args(IfBusy))
+        check_hook(on_open, "on_open", "context")
+        check_hook(on_close, "on_close", "context", "summary")
+        if cluster_name is not None:
+            check_text(cluster_name, "cluster_name", "mrs_analysis")
+        check_text(group_id, "group_id", "maintenance")
+        if kwargs.get("prefix_group_id", True) is not True:
+            raise InvalidArgument(
+                "prefix_group_id must be True: the tasks of a maintenance window carry the name of their group."
+            )
+        if not isinstance(kwargs.get("default_args", {}), dict):
+            raise InvalidArgument(
+                f"default_args must be a dict, such as {{'retries': 3}}, not {kwargs['default_args']!r}."
             )
         super().__init__(group_id=group_id, **kwargs)
         self._side_by_side = side_by_side
@@ -143,13 +167,13 @@ class MaintenanceWindow(TaskGroup):
             mapped=next(self.iter_mapped_task_groups(), None) is not None,
             plan=plan,
             hours=hours,
-            cutoff=cutoff,
+            cutoff=None if cutoff is None else _read_cutoff(cutoff, hours),
             cut_work=cut_work,
             cluster_name=cluster_name,
             on_refusal=on_refusal,
             if_busy=if_busy,
-            settles_within=settles_within,
-            lapses_after=lapses_after,
+            settles_within=_read_length(settles_within, "settles_within"),
+            lapses_after=_read_lapse(lapses_after, plan),
             on_open=on_open,
             on_close=on_close,
         )
@@ -317,6 +341,40 @@ class MaintenanceWindow(TaskGroup):
         self._is_wired = wired
         self._verdict.set_downstream(self._outcome)
         self._outcome.as_teardown(setups=self._open, on_failure_fail_dagrun=True)
+
+
+def _read_length(given: object, argument: str) -> timedelta:
+    """Return a length of time that the calendar can hold."""
+    seconds = check_seconds(given, argument, 600)
+    if seconds > _LONGEST.total_seconds():
+        raise InvalidArgument(
+            f"{argument} must be at most a year, such as timedelta(minutes=10), not {given!r}."
+        )
+    return timedelta(seconds=seconds)
+
+
+def _read_cutoff(given: object, hours: Hours) -> timedelta:
+    cutoff = _read_length(given, "cutoff")
+    if hours.ends is None:
+        raise InvalidArgument(
+            "ends must be given, such as '02:30', where cutoff is: it is a time before the end."
+        )
+    if cutoff >= hours.length:
+        raise InvalidArgument(
+            f"cutoff must be shorter than the {hours.length} for which the window may be open, such as "
+            f"timedelta(minutes=10), not {given!r}: it could never open."
+        )
+    return cutoff
+
+
+def _read_lapse(given: object, plan: Plan) -> timedelta:
+    lapse, needed = _read_length(given, "lapses_after"), plan.way_down + plan.way_up
+    if lapse <= needed:
+        raise InvalidArgument(
+            f"lapses_after must be longer than the {needed} that stops and starts take, such as timedelta(hours=12), not "
+            f"{given!r}: the window would count as dead before its time."
+        )
+    return lapse
 
 
 def _given(**arguments: object) -> dict[str, Any]:

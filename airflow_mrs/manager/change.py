@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from airflow_mrs.manager import protocol
+from airflow_mrs.manager.arguments import check_cluster_id, check_service_name
 from airflow_mrs.manager.model import Command, Service, ServiceState
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ class ServiceChange:
     status_property: str | None = None
 
     def __post_init__(self) -> None:
-        protocol.check_service_name(self.service_name)
-        protocol.check_cluster_id(self.cluster_id)
+        check_service_name(self.service_name)
+        check_cluster_id(self.cluster_id)
 
     def __str__(self) -> str:
         return f"{self.action} of {self.service_name}"

@@ -10,6 +10,16 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from airflow_mrs.manager.arguments import (
+    check_choice,
+    check_cluster_id,
+    check_command_id,
+    check_flag,
+    check_service_name,
+    check_texts,
+    check_whole,
+    read_whole,
+)
 from airflow_mrs.manager.errors import BadAnswer, InvalidArgument, RequestRefused
 from airflow_mrs.manager.model import (
     NO_COMMAND,
@@ -31,10 +41,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _GATEWAY_STATUSES = {429, 502, 503, 504}
 _REQUEST_TIMEOUT = 408
 _FULL = 100
+_MOST_METRICS = 10
+_MOST_HOSTS = 50
+_NODE_TYPES = ("active", "standby", "all")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +102,7 @@ def start_service(service_name: str, *, cluster_id: int = 1, only_self: bool = T
 
 def _change_service(action: str, service_name: str, cluster_id: int, *, only_self: bool) -> Call[Command]:
     path = f"/maintain/cluster/{check_cluster_id(cluster_id)}/service/{check_service_name(service_name)}/{action}"
-    return Call("POST", path, Envelope.command, body={"only_self": bool(only_self)})
+    return Call("POST", path, Envelope.command, body={"only_self": check_flag(only_self, "only_self")})
 
 
 def get_command(command_id: int) -> Call[Command]:
@@ -148,11 +160,26 @@ def save_configuration(
     :param cluster_id: the cluster.
     :param restart_affected: whether Manager restarts what the change affects.
     :return: a call that answers with the command that was begun.
-    :raises InvalidArgument: for an id that can't stand in a path.
+    :raises InvalidArgument: for an id that can't stand in a path, for no values, and for some that are no texts.
     """
+    if not (
+        isinstance(configurations, list | tuple)
+        and configurations
+        and all(isinstance(entry, Configuration) and entry.values for entry in configurations)
+        and all(
+            isinstance(text, str)
+            for entry in configurations
+            for pair in entry.values.items()
+            for text in pair
+        )
+    ):
+        raise InvalidArgument(
+            'configurations must be a list with texts by component, such as [Configuration("HDFS", {"dfs.replication": "2"})]; '
+            "what is given is not. Nothing was sent."
+        )
     components = [
         {
-            "component_name": configuration.component_name,
+            "component_name": check_service_name(configuration.component_name, "component_name"),
             "configurations": [
                 {"name": name, "value": value} for name, value in configuration.values.items()
             ],
@@ -164,7 +191,7 @@ def save_configuration(
     body = {
         "id": check_cluster_id(cluster_id),  # which id is meant is not documented; the cluster's fits best
         "configurations_summary": {
-            "restart_affected_components": restart_affected,
+            "restart_affected_components": check_flag(restart_affected, "restart_affected"),
             "components": components,
         },
     }
@@ -190,75 +217,28 @@ def get_metrics(
     :param hosts: up to fifty hosts; all where empty.
     :param metric_node_type: ``active``, ``standby`` or ``all``; Manager's default where None.
     :return: a call that answers with the values of each metric.
+    :raises InvalidArgument: for what Manager does not take.
     """
+    check_texts(metric_names, "metric_names", "cpu_usage", least=1, most=_MOST_METRICS)
+    check_texts(hosts, "hosts", "node-1", least=0, most=_MOST_HOSTS)
+    if check_whole(start_time, "start_time", 1_767_225_600_000) >= check_whole(
+        end_time, "end_time", 1_767_229_200_000
+    ):
+        raise InvalidArgument(
+            f"end_time must be later than start_time, {start_time}, not {end_time}. Nothing was sent."
+        )
     query = [
         ("metric_names", ",".join(metric_names)),
-        ("start_time", str(int(start_time))),
-        ("end_time", str(int(end_time))),
+        ("start_time", str(start_time)),
+        ("end_time", str(end_time)),
     ]
     if metric_period is not None:
-        query.append(("metric_period", str(int(metric_period))))
+        query.append(("metric_period", str(check_whole(metric_period, "metric_period", 300))))
     if hosts:
         query.append(("hosts", ",".join(hosts)))
     if metric_node_type is not None:
-        query.append(("metric_node_type", metric_node_type))
+        query.append(("metric_node_type", check_choice(metric_node_type, "metric_node_type", _NODE_TYPES)))
     return Call("GET", "/monitor/metrics_info", Envelope.metrics, query=tuple(query))
-
-
-# ---- arguments -------------------------------------------------------------------------------------------
-
-
-def check_service_name(service_name: str) -> str:
-    """
-    Return a service name that can stand in a path.
-
-    :raises InvalidArgument: for anything else, before any request.
-    """
-    # What a template renders may be None, whose text would be a name like any other.
-    text: object = service_name
-    if not (isinstance(text, str) and _NAME.fullmatch(text) and text.strip(".")):
-        raise InvalidArgument(
-            f"{service_name!r} is no service name. Give the name that MRS Manager shows, such as HBase: letters, "
-            "digits, '_', '.' and '-'. Nothing was sent."
-        )
-    return service_name
-
-
-def check_cluster_id(cluster_id: int | str) -> int:
-    """
-    Return a cluster id as a number, also from its text.
-
-    :raises InvalidArgument: for anything else, before any request.
-    """
-    number = _whole(cluster_id)
-    if number is None or number < 0:
-        raise InvalidArgument(
-            f"{cluster_id!r} is no cluster id. Give a number, 1 as a rule. Nothing was sent."
-        )
-    return number
-
-
-def check_command_id(command_id: object) -> int:
-    """
-    Return a command id as a number, also from its text. 0 is a possible one.
-
-    :raises InvalidArgument: for anything else, before any request.
-    """
-    number = _whole(command_id)
-    if number is None or number < 0:
-        raise InvalidArgument(
-            f"{command_id!r} is no command id. Give what a stop or a start returned. Nothing was sent."
-        )
-    return number
-
-
-def _whole(value: object) -> int | None:
-    """Return a whole number from itself or its plain decimal text; None from anything else."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,18}", value.strip(), re.ASCII):
-        return int(value)
-    return None
 
 
 # ---- answers ---------------------------------------------------------------------------------------------
@@ -283,7 +263,7 @@ class Envelope:
     @property
     def error_code(self) -> int:
         """0, or a code of which no list is published."""
-        return _whole(_get(self.content, "error_code")) or 0
+        return read_whole(_get(self.content, "error_code")) or 0
 
     @property
     def error_description(self) -> str:
@@ -308,7 +288,7 @@ class Envelope:
     def command(self, command_id: int | None = None) -> Command:
         """Read a command; ``command_id`` where it is known, and the answer need not repeat it."""
         if command_id is None:
-            command_id = _whole(_get(self.content, "id"))
+            command_id = read_whole(_get(self.content, "id"))
         word = self.state
         try:
             state = CommandState(word.upper().replace(" ", "_").replace("-", "_"))
@@ -347,7 +327,7 @@ class Envelope:
         self._require_success()
         return [
             Cluster(
-                id=_whole(_get(entry, "id")) or 0,
+                id=read_whole(_get(entry, "id")) or 0,
                 name=_text(_get(entry, "name")),
                 version=_text(_get(entry, "version")),
                 description=_text(_get(entry, "description")),
@@ -372,7 +352,7 @@ class Envelope:
         return {
             _text(name): [
                 Measurement(
-                    _whole(_get(entry, "time")) or 0,
+                    read_whole(_get(entry, "time")) or 0,
                     _number(_get(entry, "value")),
                     _text(_get(entry, "node")),
                 )

@@ -12,7 +12,6 @@ from airflow_mrs.manager import protocol
 from airflow_mrs.manager.errors import (
     AnswerLost,
     InDoubt,
-    InvalidArgument,
     RequestRefused,
 )
 from airflow_mrs.manager.model import NO_COMMAND, Command, CommandState, Configuration
@@ -45,11 +44,7 @@ class ConfigurationSave:
     restart_affected: bool = False
 
     def __post_init__(self) -> None:
-        protocol.check_cluster_id(self.cluster_id)
-        if not self.configurations or not all(entry.values for entry in self.configurations):
-            raise InvalidArgument("There is no configuration to save. Nothing was sent.")
-        for entry in self.configurations:
-            protocol.check_service_name(entry.component_name)
+        self.send()  # checks what there is to send
 
     def __str__(self) -> str:
         return (

@@ -53,17 +53,25 @@ class Settings:
     known_as: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for host in (self.host, *self.known_as):
-            _check_host(self.name, host)
-        for field_name, port in (("port", self.port), ("cas_port", self.cas_port)):
+        _check_host(f"{self}: host", self.host)
+        for host in self.known_as:
+            _check_host(f"{self}: known_as", host)
+        for field_name, port, usual in (("port", self.port, 28443), ("cas_port", self.cas_port, 20009)):
             if not 0 < port <= _HIGHEST_PORT:
-                raise InvalidArgument(f"{self}: {field_name} {port} is not a port number.")
+                raise InvalidArgument(
+                    f"{self}: {field_name} must be the number of a port, such as {usual}, not {port!r}."
+                )
         if not 0 < self.timeout < float("inf"):
             raise InvalidArgument(
-                f"{self}: timeout must be a positive number of seconds, not {self.timeout!r}."
+                f"{self}: timeout must be a positive number of seconds, such as 30, not {self.timeout!r}."
             )
         if self.auth not in {"cas", "none", None}:
             raise InvalidArgument(f"{self}: auth must be 'cas' or 'none', not {self.auth!r}.")
+        if self.auth is None and self.password and not self.login:
+            raise InvalidArgument(
+                f"{self}: there is a password, but login is missing. Set it, or set auth to 'none' for a cluster in "
+                "normal mode."
+            )
         if self.uses_cas and not (self.login and self.password):
             raise InvalidArgument(
                 f"{self}: auth is 'cas', but login or password is missing. Set both, or set auth to 'none' "
@@ -93,14 +101,14 @@ class Settings:
         return (self.cas_url or f"https://{_in_url(self.host)}:{self.cas_port}/cas").rstrip("/")
 
 
-def _check_host(name: str, host: str) -> None:
+def _check_host(field_name: str, host: str) -> None:
     try:
         ipaddress.ip_address(host)
     except ValueError:
         if not _HOST_NAME.fullmatch(host):
             raise InvalidArgument(
-                f"MRS connection {name!r}: {host!r} is not a host name or an address. Give the bare floating IP "
-                "of Manager, without scheme, port or path."
+                f"{field_name} must be a host name or an address, such as 10.0.0.5, without scheme, port or path, not "
+                f"{host!r}."
             ) from None
 
 

@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import ssl
+from base64 import b64decode
 from typing import TYPE_CHECKING
 
 import certifi
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 MOST_BYTES = 8 * 1024 * 1024
 """No answer of Manager's is larger; of anything larger the rest is not read."""
 
+_PEM = re.compile("-----BEGIN (?:X509 )?CERTIFICATE-----(.*?)-----END", re.DOTALL)
 _SECRET_IN_URL = re.compile(r"(ticket=|;jsessionid=)[^&\s\"']+", re.IGNORECASE)
 
 
@@ -48,7 +50,7 @@ def make_tls_context(
         if settings.ca_cert is None:
             context.load_verify_locations(cafile=certifi.where())
         elif "-----BEGIN" in settings.ca_cert:
-            context.load_verify_locations(cadata=settings.ca_cert)
+            context.load_verify_locations(cadata=_certificates(settings.ca_cert))
         else:
             context.load_verify_locations(cafile=os.path.expanduser(settings.ca_cert))  # noqa: PTH111
     except (OSError, ValueError) as error:
@@ -60,6 +62,18 @@ def make_tls_context(
             f"worker and triggerer, or the PEM text itself: {reason}."
         ) from None
     return context
+
+
+def _certificates(pasted: str) -> bytes:
+    r"""
+    Return the certificates of a PEM text, in DER. Around them may stand anything: comments with umlauts, a key.
+
+    On the way through forms, variables of the environment and JSON, ends of lines become spaces, or ``\n`` in two letters.
+    """
+    bodies: list[str] = _PEM.findall(pasted)
+    if not bodies:
+        raise ValueError("no certificate")
+    return b"".join(b64decode(re.sub(r"\\[rn]|\s", "", body), validate=True) for body in bodies)
 
 
 def certificate_refused(settings: Settings, error: ssl.SSLCertVerificationError) -> CertificateRefused:

@@ -12,13 +12,14 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from airflow_mrs.faults import deferral_timed_out, no_retry_of_what_cannot_change, raise_from_event
 from airflow_mrs.hooks.mrs_manager import MRSManagerHook
+from airflow_mrs.manager.arguments import check_cluster_id, check_flag, check_seconds, check_text
 from airflow_mrs.manager.errors import WaitTimedOut
 from airflow_mrs.manager.model import NO_COMMAND
 from airflow_mrs.manager.note import Note
 from airflow_mrs.manager.steps import OutOfPatience
 from airflow_mrs.manager.waiting import Contact
 from airflow_mrs.notes import NoteKeeper
-from airflow_mrs.seconds import read_seconds
+from airflow_mrs.templates import RendersTexts, check_unless_template
 from airflow_mrs.tries import is_of_an_earlier_try, note_deferral, task_instance_id
 from airflow_mrs.triggers.base import SHORTEST_DEFERRAL, deferral_timeout
 from airflow_mrs.triggers.command import MRSCommandTrigger
@@ -55,7 +56,7 @@ class Undertaking:
     trigger: Mapping[str, Any]
 
 
-class MRSCommandOperator(BaseOperator):
+class MRSCommandOperator(RendersTexts, BaseOperator):
     """
     Sends a command to MRS Manager and waits for it.
 
@@ -67,7 +68,7 @@ class MRSCommandOperator(BaseOperator):
         ``[operators] default_deferrable`` says.
     :param poll_interval: seconds between two polls, or a timedelta.
     :param timeout: seconds for the whole wait, or a timedelta.
-    :raises ValueError: for seconds that are none.
+    :raises ValueError: for an argument that can't be right, when the DAG is parsed; see :mod:`airflow_mrs.templates`.
     """
 
     ui_fgcolor = "#ffffff"
@@ -86,10 +87,12 @@ class MRSCommandOperator(BaseOperator):
         super().__init__(**kwargs)
         self.cluster_id = cluster_id
         self.mrs_conn_id = mrs_conn_id
-        self.wait_for_completion = wait_for_completion
-        self.deferrable = deferrable
-        self.poll_interval = read_seconds("poll_interval", poll_interval)
-        self.timeout = read_seconds("timeout", timeout)
+        check_unless_template(check_cluster_id, cluster_id)
+        check_unless_template(check_text, mrs_conn_id, "mrs_conn_id", MRSManagerHook.default_conn_name)
+        self.wait_for_completion = check_flag(wait_for_completion, "wait_for_completion")
+        self.deferrable = check_flag(deferrable, "deferrable")
+        self.poll_interval = check_seconds(poll_interval, "poll_interval")
+        self.timeout = check_seconds(timeout, "timeout", 3600)
         self._running = ""
 
     @property

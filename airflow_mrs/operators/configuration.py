@@ -6,19 +6,23 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.common.compat.sdk import BaseOperator
+
 from airflow_mrs.faults import no_retry_of_what_cannot_change
 from airflow_mrs.hooks.mrs_manager import MRSManagerHook
+from airflow_mrs.manager.arguments import check_cluster_id, check_flag, check_service_name
 from airflow_mrs.manager.errors import CommandFailed, InDoubt, InvalidArgument, MRSError
 from airflow_mrs.manager.model import Configuration
-from airflow_mrs.manager.protocol import check_cluster_id
 from airflow_mrs.manager.saving import ConfigurationSave, save
 from airflow_mrs.manager.waiting import wait_for_command
 from airflow_mrs.notes import NoteKeeper
 from airflow_mrs.operators.base import MRSCommandOperator, Undertaking
+from airflow_mrs.templates import check_unless_template, is_template
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    import jinja2
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_mrs.manager.steps import Procedure
@@ -61,13 +65,33 @@ class MRSSaveConfigurationOperator(MRSCommandOperator):
         **kwargs: Any,  # noqa: ANN401 - those of every operator that sends a command
     ) -> None:
         super().__init__(**kwargs)
+        check_unless_template(_check_configurations, configurations)
         self.configurations = configurations
-        self.restart_affected = restart_affected
+        self.restart_affected = check_flag(restart_affected, "restart_affected")
 
     @property
     def subject(self) -> str:
         """What is done, in words."""
         return f"saving the configuration of {', '.join(self.configurations)}"
+
+    def render_template(
+        self,
+        content: Any,  # noqa: ANN401 - Airflow's signature
+        context: Context,
+        jinja_env: jinja2.Environment | None = None,
+        seen_oids: set[int] | None = None,
+    ) -> Any:  # noqa: ANN401
+        """
+        Render a template: one of the whole as the DAG says, since no text holds values by service; a value as a text.
+
+        :param content: the template, or what holds templates.
+        :param context: Airflow's context.
+        :param jinja_env: the environment that Airflow has chosen.
+        :param seen_oids: what is rendered already.
+        """
+        if content is self.configurations:
+            return BaseOperator.render_template(self, content, context, jinja_env, seen_oids)
+        return super().render_template(content, context, jinja_env, seen_oids)
 
     def execute(self, context: Context) -> int:
         """
@@ -88,16 +112,7 @@ class MRSSaveConfigurationOperator(MRSCommandOperator):
             return super()._go_on(next_method, next_kwargs, context)
 
     def _undertaking(self, context: Context) -> Undertaking:
-        if not isinstance(self.configurations, dict) or not all(
-            map(_are_texts, self.configurations.values())
-        ):
-            raise InvalidArgument(
-                'configurations must be texts by service, like {"HDFS": {"dfs.replication": "2"}}. Nothing was sent.'
-            )
-        if not isinstance(self.restart_affected, bool):
-            raise InvalidArgument(
-                f"restart_affected must be True or False, not {self.restart_affected!r}. Nothing was sent."
-            )
+        _check_configurations(self.configurations)
         what = ConfigurationSave(
             tuple(Configuration(name, dict(values)) for name, values in self.configurations.items()),
             check_cluster_id(self.cluster_id),
@@ -133,5 +148,23 @@ class MRSSaveConfigurationOperator(MRSCommandOperator):
             ) from error
 
 
-def _are_texts(values: object) -> bool:
-    return isinstance(values, dict) and all(isinstance(text, str) for item in values.items() for text in item)
+def _check_configurations(given: object) -> None:
+    """Check the form of the values, and show none of them: they may be secret."""
+    if isinstance(given, dict) and given and all(map(_is_a_service_with_values, given.items())):
+        return
+    raise InvalidArgument(
+        'configurations must be texts by service, such as {"HDFS": {"dfs.replication": "2"}}; what is given is not. '
+        "(A template of the whole needs render_template_as_native_obj=True.) Nothing was sent."
+    )
+
+
+def _is_a_service_with_values(item: tuple[object, object]) -> bool:
+    service, values = item
+    check_service_name(service, "a key of configurations")
+    if isinstance(values, dict):
+        return bool(values) and all(_is_text(name) and _is_text(value) for name, value in values.items())
+    return not isinstance(values, str) and is_template(values)  # no text holds several values
+
+
+def _is_text(given: object) -> bool:
+    return isinstance(given, str) or is_template(given)

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_mrs.faults import no_retry_of_what_cannot_change
 from airflow_mrs.hooks.mrs_manager import MRSManagerHook
+from airflow_mrs.manager.arguments import check_cluster_id, check_flag, check_service_name
 from airflow_mrs.manager.change import Action, ServiceChange
-from airflow_mrs.manager.errors import InvalidArgument, RequestRefused
+from airflow_mrs.manager.errors import RequestRefused
 from airflow_mrs.manager.note import Note
-from airflow_mrs.manager.protocol import check_cluster_id
 from airflow_mrs.manager.submission import submit
 from airflow_mrs.manager.waiting import wait_for_change
 from airflow_mrs.notes import NoteKeeper
 from airflow_mrs.operators.base import MRSCommandOperator, Undertaking
+from airflow_mrs.templates import check_unless_template
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,8 +58,9 @@ class _ServiceOperator(MRSCommandOperator):
 
     def __init__(self, *, service_name: str, only_self: bool = True, **kwargs: Any) -> None:  # noqa: ANN401 - those of every operator that sends a command
         super().__init__(**kwargs)
+        check_unless_template(check_service_name, service_name)
         self.service_name = service_name
-        self.only_self = only_self
+        self.only_self = check_flag(only_self, "only_self")
 
     @property
     def subject(self) -> str:
@@ -83,10 +85,6 @@ class _ServiceOperator(MRSCommandOperator):
         return undertake(told_by(event))
 
     def _change(self, action: Action, status_property: str | None = None) -> ServiceChange:
-        if not isinstance(self.only_self, bool):
-            raise InvalidArgument(
-                f"only_self must be True or False, not {self.only_self!r}. Nothing was sent."
-            )
         return ServiceChange(
             action, self.service_name, check_cluster_id(self.cluster_id), self.only_self, status_property
         )

@@ -17,9 +17,10 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_mrs.faults import deferral_timed_out, raise_from_event
 from airflow_mrs.hooks.mrs_manager import MRSManagerHook
+from airflow_mrs.manager.arguments import check_flag, check_seconds, check_text
 from airflow_mrs.manager.errors import CommandFailed, MRSError, WaitTimedOut
 from airflow_mrs.manager.waiting import Contact, poll_once
-from airflow_mrs.seconds import read_seconds
+from airflow_mrs.templates import RendersTexts, check_unless_template
 from airflow_mrs.tries import is_of_an_earlier_try, note_deferral, task_instance_id
 from airflow_mrs.triggers.base import SHORTEST_DEFERRAL, deferral_timeout
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from airflow_mrs.triggers.base import MRSTrigger
 
 
-class MRSSensor(BaseSensorOperator):
+class MRSSensor(RendersTexts, BaseSensorOperator):
     """
     Waits for something that Manager tells.
 
@@ -63,12 +64,17 @@ class MRSSensor(BaseSensorOperator):
         **kwargs: Any,  # noqa: ANN401 - the arguments of every operator
     ) -> None:
         super().__init__(
-            poke_interval=read_seconds("poke_interval", poke_interval), timeout=timeout, **kwargs
+            poke_interval=check_seconds(poke_interval, "poke_interval"),
+            timeout=check_seconds(timeout, "timeout", 3600),
+            **kwargs,
         )
+        for policy in ("soft_fail", "never_fail"):
+            check_flag(getattr(self, policy), policy)
+        check_unless_template(check_text, mrs_conn_id, "mrs_conn_id", MRSManagerHook.default_conn_name)
         # It would swallow every error of a poke in two of the modes, a wrong password too, and poke on.
         self.silent_fail = False
         self.mrs_conn_id = mrs_conn_id
-        self.deferrable = deferrable
+        self.deferrable = check_flag(deferrable, "deferrable")
         self._hook: MRSManagerHook | None = None
         self._contact: Contact | None = None
         self._last = "never polled"

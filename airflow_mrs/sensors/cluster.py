@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_mrs.manager.arguments import check_cluster_id
 from airflow_mrs.sensors.base import MRSSensor
+from airflow_mrs.templates import check_unless_template
 from airflow_mrs.triggers.cluster import MRSClusterHealthTrigger
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ class MRSClusterHealthSensor(MRSSensor):
 
     def __init__(self, *, cluster_id: int | str = 1, **kwargs: Any) -> None:  # noqa: ANN401 - those of every sensor
         super().__init__(**kwargs)
+        check_unless_template(check_cluster_id, cluster_id)
         self.cluster_id = cluster_id
 
     def trigger(self, deadline: float, not_before: float = 0.0) -> MRSClusterHealthTrigger:

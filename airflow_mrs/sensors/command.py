@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+from airflow_mrs.manager.arguments import check_command_id
 from airflow_mrs.manager.model import NO_COMMAND
 from airflow_mrs.sensors.base import MRSSensor
+from airflow_mrs.templates import check_unless_template
 from airflow_mrs.triggers.command import MRSCommandTrigger
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ class MRSCommandSensor(MRSSensor):
 
     def __init__(self, *, command_id: int | str | XComArg, **kwargs: Any) -> None:  # noqa: ANN401 - those of every sensor
         super().__init__(**kwargs)
+        check_unless_template(_check, command_id)
         self.command_id = command_id
 
     def execute(self, context: Context) -> None:
@@ -71,4 +74,13 @@ class MRSCommandSensor(MRSSensor):
 
     @property
     def _there_is_none(self) -> bool:
-        return str(self.command_id).strip() == str(NO_COMMAND)
+        return _is_none(self.command_id)
+
+
+def _check(command_id: object) -> None:
+    if not _is_none(command_id):
+        check_command_id(command_id)
+
+
+def _is_none(command_id: object) -> bool:
+    return str(command_id).strip() == str(NO_COMMAND)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from airflow_mrs.manager.arguments import check_choice, check_cluster_id, check_service_name
 from airflow_mrs.sensors.base import MRSSensor
-from airflow_mrs.triggers.service import MRSServiceTrigger
+from airflow_mrs.templates import check_unless_template
+from airflow_mrs.triggers.service import STATES, MRSServiceTrigger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +42,9 @@ class MRSServiceSensor(MRSSensor):
         **kwargs: Any,  # noqa: ANN401 - those of every sensor
     ) -> None:
         super().__init__(**kwargs)
+        check_unless_template(check_service_name, service_name)
+        check_unless_template(check_choice, state, "state", STATES)
+        check_unless_template(check_cluster_id, cluster_id)
         self.service_name = service_name
         self.state = state
         self.cluster_id = cluster_id

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_mrs.hooks.mrs_manager import MRSManagerHook
+from airflow_mrs.manager.arguments import check_moment, check_seconds, check_text
 from airflow_mrs.manager.errors import MRSError
 from airflow_mrs.manager.waiting import Contact, wait_until_over
 
@@ -61,6 +62,7 @@ class MRSTrigger(BaseTrigger):
     :param not_before: the event does not come before this moment, in seconds since the epoch; see
         ``SHORTEST_DEFERRAL``.
     :param task_instance_id: the id of the task instance that waits, of which each try has its own.
+    :raises ValueError: for an argument that can't be right.
     """
 
     def __init__(
@@ -73,10 +75,10 @@ class MRSTrigger(BaseTrigger):
         task_instance_id: str | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.mrs_conn_id = mrs_conn_id
-        self.deadline = deadline
-        self.poll_interval = poll_interval
-        self.not_before = not_before
+        self.mrs_conn_id = check_text(mrs_conn_id, "mrs_conn_id", MRSManagerHook.default_conn_name)
+        self.deadline = check_moment(deadline, "deadline")
+        self.poll_interval = check_seconds(poll_interval, "poll_interval")
+        self.not_before = check_moment(not_before, "not_before")
         self.task_instance_id = task_instance_id
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_mrs.manager.protocol import check_cluster_id
+from airflow_mrs.manager.arguments import check_cluster_id
 from airflow_mrs.manager.waiting import poll_health
 from airflow_mrs.triggers.base import MRSTrigger
 
@@ -43,7 +43,7 @@ class MRSClusterHealthTrigger(MRSTrigger):
             not_before=not_before,
             task_instance_id=task_instance_id,
         )
-        self.cluster_id = cluster_id
+        self.cluster_id = check_cluster_id(cluster_id)
 
     def particulars(self) -> dict[str, Any]:
         """Return the cluster."""
@@ -56,4 +56,4 @@ class MRSClusterHealthTrigger(MRSTrigger):
 
     def poll(self, contact: Contact, settings: Settings) -> Procedure[Reading]:  # noqa: ARG002
         """Return one look at the cluster."""
-        return poll_health(contact, check_cluster_id(self.cluster_id))
+        return poll_health(contact, self.cluster_id)

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_mrs.manager.arguments import (
+    check_choice,
+    check_cluster_id,
+    check_command_id,
+    check_service_name,
+)
 from airflow_mrs.manager.change import Action, ServiceChange
 from airflow_mrs.manager.errors import InvalidArgument
-from airflow_mrs.manager.protocol import check_command_id
 from airflow_mrs.manager.waiting import poll_command, wait_for_change, wait_for_command
 from airflow_mrs.triggers.base import MRSTrigger
 
@@ -54,10 +59,15 @@ class MRSCommandTrigger(MRSTrigger):
             not_before=not_before,
             task_instance_id=task_instance_id,
         )
-        self.command_id = command_id
+        if command_id is None and service_name is None:
+            raise InvalidArgument("command_id or service_name must say what to wait for. Nothing was sent.")
+        if service_name is not None:
+            check_service_name(service_name)
+            check_choice(action, "action", Action)
+        self.command_id = None if command_id is None else check_command_id(command_id)
         self.action = action
         self.service_name = service_name
-        self.cluster_id = cluster_id
+        self.cluster_id = check_cluster_id(cluster_id)
 
     def particulars(self) -> dict[str, Any]:
         """Return the command and what it does."""
@@ -78,24 +88,18 @@ class MRSCommandTrigger(MRSTrigger):
             parts.append(f"command {self.command_id}")
         return ", ".join(parts)
 
-    def poll(self, contact: Contact, settings: Settings) -> Procedure[Reading]:
+    def poll(self, contact: Contact, settings: Settings) -> Procedure[Reading]:  # noqa: ARG002
         """Return one look at the command."""
-        return poll_command(contact, self._required_command(settings))
+        return poll_command(contact, check_command_id(self.command_id))
 
     def procedure(self, contact: Contact, settings: Settings) -> Procedure[object]:
         """Return the wait, which ends with a look at the service where there is one."""
-        if self.service_name is None or self.action is None:
-            return wait_for_command(contact, self._required_command(settings))
-        if self.action not in {Action.STOP, Action.START}:
-            raise InvalidArgument(f"{settings}: action must be 'stop' or 'start', not {self.action!r}.")
+        if self.service_name is None:
+            return wait_for_command(contact, check_command_id(self.command_id))
         change = ServiceChange(
-            Action(self.action), self.service_name, self.cluster_id, status_property=settings.status_property
+            Action(str(self.action)),
+            self.service_name,
+            self.cluster_id,
+            status_property=settings.status_property,
         )
-        return wait_for_change(
-            contact, change, None if self.command_id is None else check_command_id(self.command_id)
-        )
-
-    def _required_command(self, settings: Settings) -> int:
-        if self.command_id is None:
-            raise InvalidArgument(f"{settings}: neither a command nor a service to wait for.")
-        return check_command_id(self.command_id)
+        return wait_for_change(contact, change, self.command_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_mrs.manager import protocol
-from airflow_mrs.manager.errors import InvalidArgument
+from airflow_mrs.manager.arguments import check_choice, check_cluster_id, check_service_name
 from airflow_mrs.manager.model import ServiceState
 from airflow_mrs.manager.waiting import poll_service
 from airflow_mrs.triggers.base import MRSTrigger
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from airflow_mrs.manager.settings import Settings
     from airflow_mrs.manager.steps import Procedure
     from airflow_mrs.manager.waiting import Contact, Reading
+
+
+STATES = (str(ServiceState.UP), str(ServiceState.DOWN))
+"""The states that can be waited for."""
 
 
 class MRSServiceTrigger(MRSTrigger):
@@ -49,9 +53,9 @@ class MRSServiceTrigger(MRSTrigger):
             not_before=not_before,
             task_instance_id=task_instance_id,
         )
-        self.service_name = service_name
-        self.state = state
-        self.cluster_id = cluster_id
+        self.service_name = check_service_name(service_name)
+        self.state = check_choice(state, "state", STATES)
+        self.cluster_id = check_cluster_id(cluster_id)
 
     def particulars(self) -> dict[str, Any]:
         """Return the service and its state."""
@@ -64,11 +68,9 @@ class MRSServiceTrigger(MRSTrigger):
 
     def poll(self, contact: Contact, settings: Settings) -> Procedure[Reading]:
         """Return one look at the service."""
-        if self.state not in {ServiceState.UP, ServiceState.DOWN}:
-            raise InvalidArgument(f"state must be 'up' or 'down', not {self.state!r}. Nothing was asked.")
         call = protocol.get_service(
             self.service_name,
-            cluster_id=protocol.check_cluster_id(self.cluster_id),
+            cluster_id=self.cluster_id,
             status_property=settings.status_property,
         )
         return poll_service(contact, call, ServiceState(self.state))

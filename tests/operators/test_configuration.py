@@ -215,6 +215,12 @@ def test_an_answer_without_an_id_is_not_taken_for_success(manager: Simulator) ->
     ids=str,
 )
 def test_what_can_not_be_saved_is_not_sent(manager: Simulator, arguments: dict[str, Any]) -> None:
-    with pytest.raises(AirflowFailException, match="Nothing was sent"):
-        carry_out(save(**arguments), Store())
+    """It is an error when the DAG is parsed; after a template, before anything is sent."""
+    with pytest.raises(ValueError, match="Nothing was sent"):
+        save(**arguments)
+    operator = save()
+    vars(operator).update(arguments)
+    if "restart_affected" not in arguments:
+        with pytest.raises(AirflowFailException, match="Nothing was sent"):
+            carry_out(operator, Store())
     assert manager.journal.requests["save"] == 0

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -94,13 +95,31 @@ def test_how_long_it_takes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("services", "needs"),
-    [([], {}), (["HBase", "HBase"], {}), (["../HBase"], {}), (["A", "B"], {"A": ["B"], "B": ["A"]})],
+    ("argument", "arguments"),
+    [
+        ("services", {"services": []}),
+        ("services", {"services": "HBase"}),
+        ("services", {"services": {"HBase", "Hive"}}),
+        ("services", {"services": None}),
+        ("services", {"services": ["HBase", "HBase"]}),
+        ("each of services", {"services": ["../HBase"]}),
+        ("each of services", {"services": ["HBase", None]}),
+        ("needs", {"needs": {"MyHBase": "HDFS"}}),
+        ("needs", {"needs": ["HDFS"]}),
+        ("needs", {"needs": {"MyHBase": None}}),
+        ("each name in needs", {"needs": {"MyHBase": ["HD FS"]}}),
+        ("each name in needs", {"needs": {"My HBase": ["HDFS"]}}),
+        ("needs", {"needs": {"HBase": ["Hive"], "Hive": ["HBase"]}}),
+        ("needs", {"needs": {"HBase": ["Hive"], "Hive": ["HBase"]}, "keep_order": True}),
+        ("needs", {"needs": {"HBase": ["HBase"]}}),
+        ("keep_order", {"keep_order": "no"}),
+        ("with_dependents", {"with_dependents": 1}),
+    ],
     ids=str,
 )
-def test_what_makes_no_plan(services: list[str], needs: dict[str, list[str]]) -> None:
-    with pytest.raises(ValueError, match=r"each named once|no service name|in a circle"):
-        make_plan(services, needs=needs)
+def test_what_makes_no_plan(argument: str, arguments: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"^{argument} must "):
+        make_plan(**{"services": ["HBase", "Hive"], **arguments})
 
 
 @given(st.sets(st.sampled_from(sorted(NEEDS)), min_size=1))

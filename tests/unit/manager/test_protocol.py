@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_mrs.manager import protocol
+from airflow_mrs.manager import arguments, protocol
 from airflow_mrs.manager.errors import BadAnswer, InvalidArgument, RequestRefused
 from airflow_mrs.manager.message import Response
 from airflow_mrs.manager.model import (
@@ -78,21 +78,21 @@ def test_no_other_name_gets_into_a_path(build: Callable[[str], object], name: st
 
 @pytest.mark.parametrize("name", ["HBase", "Spark2x", "my-HBase_2.1", "..a"])
 def test_names_of_services(name: str) -> None:
-    assert protocol.check_service_name(name) == name
+    assert arguments.check_service_name(name) == name
 
 
 @pytest.mark.parametrize("wrong", [-1, "-1", "", "x", "1.0", 1.0, True, None, "\u0661", "9" * 19])
 def test_no_other_id_gets_into_a_path(wrong: Any) -> None:
     with pytest.raises(InvalidArgument):
-        protocol.check_cluster_id(wrong)
+        arguments.check_cluster_id(wrong)
     with pytest.raises(InvalidArgument):
         protocol.get_command(wrong)
 
 
 @pytest.mark.parametrize(("given", "number"), [(0, 0), ("0", 0), (" 4100 ", 4100), (4100, 4100)])
 def test_ids_and_their_texts(given: int | str, number: int) -> None:
-    assert protocol.check_command_id(given) == number
-    assert protocol.check_cluster_id(given) == number
+    assert arguments.check_command_id(given) == number
+    assert arguments.check_cluster_id(given) == number
 
 
 # ---- what is read ----------------------------------------------------------------------------------------
