@@ -11,7 +11,13 @@ from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_mrs.connection import CONNECTION_TYPE, DEFAULT_PORT, read_settings
 from airflow_mrs.manager import protocol
-from airflow_mrs.manager.arguments import check_command_id, check_seconds, check_text
+from airflow_mrs.manager.arguments import (
+    check_cluster_id,
+    check_command_id,
+    check_seconds,
+    check_service_name,
+    check_text,
+)
 from airflow_mrs.manager.errors import MRSError
 from airflow_mrs.manager.waiting import Contact, wait_for_command
 
@@ -156,7 +162,8 @@ class MRSManagerHook(BaseHook):
         :return: the command, with state, progress and what it failed on.
         :raises MRSError: see :mod:`airflow_mrs.manager.errors`.
         """
-        return self.client.call(protocol.get_command(check_command_id(command_id)))
+        call = protocol.get_command(check_command_id(command_id))
+        return self.client.call(call)
 
     def wait_for_command(
         self,
@@ -193,6 +200,8 @@ class MRSManagerHook(BaseHook):
         :return: the service.
         :raises MRSError: see :mod:`airflow_mrs.manager.errors`.
         """
+        check_service_name(service_name)
+        check_cluster_id(cluster_id)
         call = protocol.get_service(
             service_name, cluster_id=cluster_id, status_property=self.settings.status_property
         )
@@ -215,7 +224,8 @@ class MRSManagerHook(BaseHook):
         :return: ``GOOD``, ``BAD`` or ``UNKNOWN``.
         :raises MRSError: see :mod:`airflow_mrs.manager.errors`.
         """
-        return self.client.call(protocol.get_cluster_health(cluster_id))
+        call = protocol.get_cluster_health(cluster_id)
+        return self.client.call(call)
 
     def save_configuration(
         self, configurations: Sequence[Configuration], *, cluster_id: int = 1, restart_affected: bool = False

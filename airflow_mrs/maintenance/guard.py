@@ -22,8 +22,9 @@ from airflow_mrs.maintenance.state.runs import (
 )
 from airflow_mrs.maintenance.state.store import WindowStore
 from airflow_mrs.maintenance.state.variables import VariablesUnreadable
+from airflow_mrs.manager.arguments import check_flag, check_seconds, check_text
 from airflow_mrs.manager.change import Action, ServiceChange
-from airflow_mrs.manager.errors import MRSError
+from airflow_mrs.manager.errors import InvalidArgument, MRSError
 from airflow_mrs.manager.model import ServiceState
 from airflow_mrs.operators.base import MRSCommandOperator
 from airflow_mrs.operators.service import told_by, undertake
@@ -329,6 +330,17 @@ class Report(BaseOperator):
         return report
 
 
+def _check_default_args(given: object) -> None:
+    """Check what nobody does at parse: Airflow makes a mapped task only when it runs."""
+    if given is not None and not isinstance(given, dict):
+        raise InvalidArgument(f"default_args must be a dict, such as {{'retries': 0}}, not {given!r}.")
+    for argument, value in (given or {}).items():
+        if argument in {"poll_interval", "timeout"}:
+            check_seconds(value, argument)
+        if argument == "deferrable":
+            check_flag(value, argument)
+
+
 def maintenance_guard_dag(
     dag_id: str = "mrs_maintenance_guard",
     *,
@@ -355,7 +367,14 @@ def maintenance_guard_dag(
     :param default_args: arguments of its tasks, such as ``on_failure_callback``.
     :param kwargs: what else a DAG takes.
     :return: the DAG. It is not paused when Airflow first sees it.
+    :raises ValueError: for an argument that can't be right.
     """
+    check_text(dag_id, "dag_id", "mrs_maintenance_guard")
+    _check_default_args(default_args)
+    if kwargs.get("dagrun_timeout") is not None:
+        raise InvalidArgument(
+            "dagrun_timeout must be None: when it passes, Airflow ends the guard's tasks, and starts would go unwatched."
+        )
     arguments: dict[str, Any] = {
         "description": "Brings back services that a maintenance window has left down",
         "start_date": datetime(2026, 1, 1, tzinfo=UTC),

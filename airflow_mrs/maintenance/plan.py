@@ -193,7 +193,7 @@ def _dependents_first(services: Sequence[str], needs: Mapping[str, frozenset[str
         return tuple(sorter.static_order())
     except CycleError as error:
         raise InvalidArgument(
-            f"needs must not lead in a circle, as here: {' -> '.join(error.args[1])}. Leave one of these needs away."
+            f"needs must not lead in a circle, such as {' -> '.join(error.args[1])} does. Leave one of these needs away."
         ) from None
 
 

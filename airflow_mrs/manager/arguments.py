@@ -159,7 +159,7 @@ def check_moment(given: object, argument: str) -> float:
     :raises InvalidArgument: for anything else.
     """
     if isinstance(given, bool) or not isinstance(given, int | float) or not given >= 0:
-        raise _wrong(argument, "in seconds since the epoch, as time.time() tells them", given)
+        raise _wrong(argument, "a moment in seconds since the epoch, such as 1767225600", given)
     return given
 
 

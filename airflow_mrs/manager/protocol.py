@@ -225,7 +225,7 @@ def get_metrics(
         end_time, "end_time", 1_767_229_200_000
     ):
         raise InvalidArgument(
-            f"end_time must be later than start_time, {start_time}, not {end_time}. Nothing was sent."
+            f"end_time must be later than start_time, such as {start_time + 3_600_000}, not {end_time}. Nothing was sent."
         )
     query = [
         ("metric_names", ",".join(metric_names)),

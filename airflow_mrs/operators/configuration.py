@@ -60,12 +60,12 @@ class MRSSaveConfigurationOperator(MRSCommandOperator):
     def __init__(
         self,
         *,
-        configurations: Mapping[str, Mapping[str, str]],
+        configurations: Mapping[str, Mapping[str, str]] | str,
         restart_affected: bool = False,
         **kwargs: Any,  # noqa: ANN401 - those of every operator that sends a command
     ) -> None:
         super().__init__(**kwargs)
-        check_unless_template(_check_configurations, configurations)
+        check_unless_template(_read_configurations, configurations)
         self.configurations = configurations
         self.restart_affected = check_flag(restart_affected, "restart_affected")
 
@@ -112,9 +112,8 @@ class MRSSaveConfigurationOperator(MRSCommandOperator):
             return super()._go_on(next_method, next_kwargs, context)
 
     def _undertaking(self, context: Context) -> Undertaking:
-        _check_configurations(self.configurations)
         what = ConfigurationSave(
-            tuple(Configuration(name, dict(values)) for name, values in self.configurations.items()),
+            _read_configurations(self.configurations),
             check_cluster_id(self.cluster_id),
             self.restart_affected,
         )
@@ -148,10 +147,10 @@ class MRSSaveConfigurationOperator(MRSCommandOperator):
             ) from error
 
 
-def _check_configurations(given: object) -> None:
+def _read_configurations(given: object) -> tuple[Configuration, ...]:
     """Check the form of the values, and show none of them: they may be secret."""
     if isinstance(given, dict) and given and all(map(_is_a_service_with_values, given.items())):
-        return
+        return tuple(Configuration(service, values) for service, values in given.items())
     raise InvalidArgument(
         'configurations must be texts by service, such as {"HDFS": {"dfs.replication": "2"}}; what is given is not. '
         "(A template of the whole needs render_template_as_native_obj=True.) Nothing was sent."

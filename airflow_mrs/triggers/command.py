@@ -60,7 +60,10 @@ class MRSCommandTrigger(MRSTrigger):
             task_instance_id=task_instance_id,
         )
         if command_id is None and service_name is None:
-            raise InvalidArgument("command_id or service_name must say what to wait for. Nothing was sent.")
+            raise InvalidArgument(
+                "command_id must be the number of a command, such as 1, where no service_name says what to wait for. "
+                "Nothing was sent."
+            )
         if service_name is not None:
             check_service_name(service_name)
             check_choice(action, "action", Action)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -10,9 +11,12 @@ from airflow_mrs.manager.errors import InvalidArgument
 from airflow_mrs.manager.settings import Settings
 
 
-def read(extra: dict[str, object] | None = None, **fields: Any) -> Settings:
-    connection = Connection(**{"conn_id": "c", "conn_type": "mrs", "host": "10.0.0.5", **fields})
-    return read_settings("c", connection, extra or {})
+def read(extra: dict[str, object] | str | None = None, **fields: Any) -> Settings:
+    text = extra if isinstance(extra, str) else json.dumps(extra or {})
+    connection = Connection(
+        **{"conn_id": "c", "conn_type": "mrs", "host": "10.0.0.5", "extra": text, **fields}
+    )
+    return read_settings("c", connection, connection.extra_dejson)
 
 
 def test_what_is_not_given_has_its_default() -> None:
@@ -73,8 +77,47 @@ def test_flags_come_in_many_ways(value: object, verify: bool) -> None:
     ids=str,
 )
 def test_a_field_that_can_not_be_right_is_named(extra: dict[str, object]) -> None:
-    with pytest.raises(InvalidArgument, match=next(iter(extra))):
+    with pytest.raises(
+        InvalidArgument, match=rf"'c': '{next(iter(extra))}' in its extra must be .*(such as|true or false)"
+    ):
         read(extra)
+
+
+@pytest.mark.parametrize("extra", ["{", "[]", '"cas_port"', "5", "s3cret"])
+def test_an_extra_that_can_not_be_read_is_no_empty_one(extra: str) -> None:
+    """Airflow makes an empty one of it, and a ``ca_cert`` in it would be gone."""
+    with pytest.raises(InvalidArgument, match="its extra must be a JSON object, such as") as refused:
+        read(extra=extra)
+    assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("extra", [None, "", "{}", "null"])
+def test_an_empty_extra(extra: str | None) -> None:
+    assert (
+        read_settings("c", Connection(conn_id="c", conn_type="mrs", host="10.0.0.5", extra=extra), {})
+        == read()
+    )
+
+
+def test_a_field_that_nobody_reads_is_named_once_with_the_nearest_known_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for _ in range(3):
+        read({"ca_certs": "s3cret", "cas_port": 20009, "colour": "s3cret"})
+
+    assert sorted(caplog.messages) == [
+        "MRS connection 'c': 'ca_certs' in its extra is not known and has no effect; did you mean 'ca_cert'?",
+        (
+            "MRS connection 'c': 'colour' in its extra is not known and has no effect; known are auth, ca_cert, cas_port, "
+            "cas_url, known_as, status_property, timeout, verify."
+        ),
+    ]
+
+
+def test_port_0_is_no_empty_port() -> None:
+    assert read(port=None).port == 28443
+    with pytest.raises(InvalidArgument, match="port must be"):
+        read(port=0)
 
 
 @pytest.mark.parametrize(

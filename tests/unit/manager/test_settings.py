@@ -53,6 +53,7 @@ def test_a_login_means_cas(fields: dict[str, Any], uses_cas: bool) -> None:
         {"auth": "basic"},
         {"auth": "cas"},
         {"login": "a"},
+        {"password": "without-a-login"},
         {"login": "a", "auth": "cas", "password": ""},
         *(
             {"cas_url": url}
@@ -65,7 +66,8 @@ def test_a_login_means_cas(fields: dict[str, Any], uses_cas: bool) -> None:
     ids=str,
 )
 def test_what_can_not_be_right(fields: dict[str, Any]) -> None:
-    with pytest.raises(InvalidArgument, match="mrs_test"):
+    """The message names the connection and the field."""
+    with pytest.raises(InvalidArgument, match=rf"'mrs_test'.*\b{next(iter(fields))}\b"):
         make(**fields)
 
 

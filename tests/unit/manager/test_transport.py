@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import ssl
 
+import certifi
 import pytest
 
 from airflow_mrs.manager.errors import InvalidArgument
@@ -50,11 +51,43 @@ def test_verification_is_on_unless_switched_off() -> None:
 
 
 @pytest.mark.parametrize(
-    "ca_cert", ["/no/such/file", "-----BEGIN CERTIFICATE-----\nnonsense", "a\0b", __file__]
+    "ca_cert",
+    [
+        *("/no/such/file", "a\0b", __file__),
+        "-----BEGIN CERTIFICATE-----\nnonsense",
+        "-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----",
+        "-----BEGIN CERTIFICATE-----\n\u00fc\n-----END CERTIFICATE-----",
+        "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----",
+        "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----",
+    ],
 )
 def test_a_ca_cert_that_is_none(ca_cert: str) -> None:
     with pytest.raises(InvalidArgument, match="ca_cert"):
         make_tls_context(Settings("m", "h", ca_cert=ca_cert))
+
+
+A_CERTIFICATE = certifi.contents().split("-----END CERTIFICATE-----")[0] + "-----END CERTIFICATE-----\n"
+ANOTHER = certifi.contents().split("-----END CERTIFICATE-----")[1] + "-----END CERTIFICATE-----\n"
+
+
+@pytest.mark.parametrize(
+    ("pasted", "certificates"),
+    [
+        (A_CERTIFICATE, 1),
+        (A_CERTIFICATE + ANOTHER, 2),
+        ("# Die Stelle in K\u00f6ln\n" + A_CERTIFICATE + "# \u2713\n" + ANOTHER, 2),
+        (A_CERTIFICATE.replace("\n", "\\n"), 1),
+        (A_CERTIFICATE.replace("\n", "\r\n") + ANOTHER.replace("\n", "\\r\\n"), 2),
+        (A_CERTIFICATE.replace("\n", " "), 1),
+        (A_CERTIFICATE.replace("CERTIFICATE", "X509 CERTIFICATE"), 1),
+        (A_CERTIFICATE + "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", 1),
+    ],
+    ids=["one", "two", "comments", "JSON", "Windows", "a variable", "X509", "a key"],
+)
+def test_a_ca_cert_as_people_paste_it(pasted: str, certificates: int) -> None:
+    context = make_tls_context(Settings("m", "h", ca_cert=pasted))
+
+    assert len(context.get_ca_certs()) == certificates
 
 
 def nested(cause: Exception) -> Exception:
