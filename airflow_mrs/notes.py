@@ -12,20 +12,23 @@ if TYPE_CHECKING:
 
     from airflow_mrs.manager.steps import Logger
 
-_KEY = "mrs_command"
+COMMAND, BEGINNING = "mrs_command", "mrs_begun"
+"""The keys: of a command, and of when the first try began."""
 
 
 class NoteKeeper:
     """
-    Keeps a note under one key of the task's store. Below Airflow 3.3 there is none, and nothing is kept.
+    Keeps a note under a key of the task's store. Below Airflow 3.3 there is none, and nothing is kept.
 
     It adds ``max_tries``, which Airflow raises when somebody clears the task, and never for a retry.
 
     :param context: Airflow's context.
     :param log: where a note that could not be kept is named.
+    :param key: the key.
     """
 
-    def __init__(self, context: Context, log: Logger) -> None:
+    def __init__(self, context: Context, log: Logger, key: str = COMMAND) -> None:
+        self._key = key
         self._store: Any = context.get("task_state_store")
         self._max_tries = getattr(context.get("ti"), "max_tries", 0)
         self._log = log
@@ -42,7 +45,7 @@ class NoteKeeper:
         :return: the note, with ``cleared`` to say whether the task was cleared since; None where there is none.
         :raises Exception: when Airflow's API server can't be reached: nothing has been sent yet.
         """
-        note = None if self._store is None else self._store.get(_KEY)
+        note = None if self._store is None else self._store.get(self._key)
         return note and {**note, "cleared": note.get("max_tries") != self._max_tries}
 
     def keep(self, note: Mapping[str, str | int]) -> None:
@@ -56,7 +59,7 @@ class NoteKeeper:
         if self._store is None:
             return
         try:
-            self._store.set(_KEY, {**note, "max_tries": self._max_tries})
+            self._store.set(self._key, {**note, "max_tries": self._max_tries})
         except Exception as error:
             if note["phase"] == "submitting":
                 raise

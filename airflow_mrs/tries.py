@@ -33,6 +33,17 @@ def task_instance_id(context: Context) -> str | None:
     return None if found is None else str(found)
 
 
+def is_first_try(context: Context, retries: int | None) -> bool:
+    """
+    Tell whether this is the first try of a task, since it was cleared if it was.
+
+    :param context: Airflow's context.
+    :param retries: how many the task has.
+    """
+    ti: Any = context["ti"]
+    return bool(ti.try_number == ti.max_tries - (retries or 0) + 1)
+
+
 def note_deferral(context: Context) -> None:
     """
     Note which try defers, for the end that Airflow itself may put to the deferral: that one has no event.

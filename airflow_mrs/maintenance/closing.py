@@ -138,17 +138,21 @@ class CloseWindow(RendersTexts, BaseOperator):
         }
 
     def _remember_durations(self, context: Context, store: WindowStore) -> None:
-        """Keep how long stops and starts took. The window does not depend on it."""
+        """
+        Keep how long stops and starts took that came to their end at their first try. The window does not depend on it.
+
+        What had to be retried says how long a failure took.
+        """
         try:
             durations = store.read_durations()
             for service in self.terms.plan.stops:
                 for action in ("stop", "start"):
                     label = f"{action}_{service}"
-                    begun, ended = (self.terms.pull(context, label, key) for key in ("begun", "ended"))
-                    if None not in {begun, ended} and self.terms.pull(context, label) not in {
-                        None,
-                        NO_COMMAND,
-                    }:
+                    begun, ended, retried = (
+                        self.terms.pull(context, label, key) for key in ("begun", "ended", "retried")
+                    )
+                    sent = self.terms.pull(context, label) not in {None, NO_COMMAND}
+                    if sent and not retried and None not in {begun, ended}:
                         durations.setdefault(service, {})[action] = ended - begun
             store.write_durations(durations)
         except (RecordUnreadable, VariablesUnreadable) as error:

@@ -10,8 +10,10 @@ from airflow_mrs.hooks.mrs_manager import MRSManagerHook
 from airflow_mrs.manager.arguments import check_cluster_id
 from airflow_mrs.manager.model import NO_COMMAND, ServiceState
 from airflow_mrs.manager.waiting import Contact, look
+from airflow_mrs.notes import BEGINNING, NoteKeeper
 from airflow_mrs.operators.base import MRSCommandOperator
 from airflow_mrs.operators.service import MRSStartServiceOperator, MRSStopServiceOperator
+from airflow_mrs.tries import is_first_try
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -28,6 +30,22 @@ class _InWindow(MRSCommandOperator):
 
     def _require_same_cluster(self, standing: Standing, settings: Settings) -> None:
         self.terms.require_same_cluster(standing, settings, check_cluster_id(self.cluster_id))
+
+    def _note_beginning(self, context: Context) -> None:
+        """
+        Push when the first try began, for the summary and for what is measured. Airflow takes it away from each further one.
+
+        Below 3.3, those don't know it: a time that is too short would let the next window stop too late.
+        """
+        keeper = NoteKeeper(context, self.log, BEGINNING)
+        first = is_first_try(context, self.retries)
+        if first:
+            begun: object = time.time()
+            keeper.keep({"phase": "begun", "at": int(time.time())})
+        else:
+            begun = (keeper.kept() or {}).get("at")
+        _push(context, "begun", begun)
+        _push(context, "retried", not first)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> int:
         """
@@ -66,7 +84,7 @@ class StopInWindow(_InWindow, MRSStopServiceOperator):
         self._refuse_after(context, record.cutoff)
         with no_retry_of_what_cannot_change(), MRSManagerHook(self.mrs_conn_id) as hook:
             self._require_same_cluster(standing, hook.settings)
-            _push(context, "begun", time.time())
+            self._note_beginning(context)
             return _ended(context, self._move(context, hook))
 
     def before_sending(self, context: Context) -> None:
@@ -107,7 +125,7 @@ class StartInWindow(_InWindow, MRSStartServiceOperator):
         with no_retry_of_what_cannot_change(), MRSManagerHook(self.mrs_conn_id) as hook:
             self._require_same_cluster(standing, hook.settings)
             self._wait_for_manager(context, hook)
-            _push(context, "begun", time.time())
+            self._note_beginning(context)
             return _ended(context, self._move(context, hook))
 
     def before_sending(self, context: Context) -> None:
@@ -129,11 +147,9 @@ class StartInWindow(_InWindow, MRSStartServiceOperator):
         contact = Contact(f"{hook.settings}: {self.subject}", self.poll_interval, now + self.timeout, now)
         change = self._change(self.action, hook.settings.status_property)
         service = hook.client.run(look(contact, change), self.log)
-        ti: Any = context["ti"]
         stopped = self.terms.pull(context, f"stop_{self.service_name}", "ended") is not None
         up = service is not None and service.state in {ServiceState.UP, ServiceState.STARTING}
-        is_first_try = ti.try_number == ti.max_tries - self.retries + 1  # since it was cleared, if it was
-        started_by_others = is_first_try and stopped and up
+        started_by_others = is_first_try(context, self.retries) and stopped and up
         if started_by_others:
             self.log.warning("Something else than this window has started %s", self.service_name)
         _push(context, "started_by_others", started_by_others)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import time_machine
+from airflow.serialization.serialized_objects import DagSerialization
+from airflow.timetables.base import TimeRestriction
 
 from airflow_mrs.maintenance import window
 from airflow_mrs.maintenance.hours import Hours
@@ -19,6 +23,7 @@ from tests.operators.conftest import load_dags, states, xcom
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from airflow_mrs.simulator import Simulator
     from tests.operators.conftest import Run
@@ -29,6 +34,38 @@ EXAMPLES = ROOT / "example_dags"
 @pytest.fixture(autouse=True)
 def _brisk(brisk: None) -> None:
     pass
+
+
+def first_runs(dag: Any) -> Iterator[tuple[datetime, datetime]]:
+    """Yield all quarters of an hour of two days, each with the first run of a DAG that Airflow sees then."""
+    scheduled = DagSerialization.from_dict(DagSerialization.to_dict(dag)).timetable
+    for quarter in range(2 * 24 * 4):
+        now = datetime(2026, 11, 24, tzinfo=UTC) + timedelta(minutes=15 * quarter)
+        with time_machine.travel(now, tick=False):
+            info = scheduled.next_dagrun_info(
+                last_automated_data_interval=None, restriction=TimeRestriction(None, None, catchup=False)
+            )
+        assert info is not None
+        yield now, info.run_after
+
+
+def test_the_first_run_of_the_nightly_backup_is_that_of_the_coming_night() -> None:
+    """Deployed in the middle of its window, it waits for the next one."""
+    dag = load_dags(EXAMPLES / "example_mrs_maintenance.py")["example_mrs_maintenance"]
+
+    assert dag.start_date is None
+    for now, run_after in first_runs(dag):
+        assert now <= run_after < now + timedelta(days=1, minutes=1)
+
+
+def test_the_first_run_of_the_backup_in_the_readme(tmp_path: Path) -> None:
+    [code] = re.findall("(?s)```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"))
+    (tmp_path / "readme.py").write_text(code, encoding="utf-8")
+    dag = load_dags(tmp_path / "readme.py")["back_up_hbase"]
+
+    assert set(dag.task_dict) > {"maintenance.open", "maintenance.stop_HBase", "maintenance.back_up"}
+    for now, run_after in first_runs(dag):
+        assert now <= run_after
 
 
 def sent(manager: Simulator) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 from importlib import import_module
@@ -279,6 +280,35 @@ def test_the_cutoff_passes_while_a_service_settles(
     assert states(run)["maintenance.stop_Hive"] == "failed"
     assert manager.journal.count("fault") == 3
     assert sent(manager) == ["stop HBase", "start HBase"]
+
+
+@pytest.mark.parametrize("action", ["stop", "start"])
+def test_a_command_that_had_to_be_retried_is_not_measured(
+    manager: Simulator, run_window: RunWindow, action: str
+) -> None:
+    """It would count from the last try on: too short, so that the next window stops services too late to start them."""
+    manager.cluster.fail_next("HBase", action)
+
+    run = run_window(default_args={"retries": 1, "retry_delay": 1})
+
+    other = {"stop": "start", "start": "stop"}[action]
+    assert sent(manager) == sorted([*THERE_AND_BACK, f"{action} HBase"], key=THERE_AND_BACK.index)
+    key = store_of(manager).name.replace("mrs_window_", "mrs_durations_")
+    measured = json.loads(read_variables(key)[key])
+    assert {name: set(times) for name, times in measured.items()} == {
+        "HBase": {other},
+        "Hive": {"stop", "start"},
+    }
+    hbase = next(entry for entry in summary(run)["services"] if entry["service"] == "HBase")
+    first_stop = next(command.begun for command in manager.cluster.commands if command.service == "HBase")
+    if action == "start":
+        assert hbase["stopped"] <= first_stop
+        assert hbase["downtime"] > 0
+    elif hbase["stopped"] is None:  # no store tells a further try when the first one began
+        assert hbase["downtime"] is None
+    else:
+        assert hbase["stopped"] <= first_stop
+        assert hbase["downtime"] > 1
 
 
 def test_durations_that_somebody_has_edited_keep_no_window_shut(
