@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from graphlib import CycleError, TopologicalSorter
@@ -12,7 +11,7 @@ from airflow_mrs.manager.arguments import check_flag, check_service_name
 from airflow_mrs.manager.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 NEEDS: Mapping[str, frozenset[str]] = {
     "ZooKeeper": frozenset(),
@@ -163,7 +162,7 @@ def _check_services(services: object) -> None:
 def _check_needs(needs: object) -> None:
     # A text would be taken for a collection of its letters.
     if needs is not None and not (
-        isinstance(needs, Mapping)
+        isinstance(needs, dict)
         and all(isinstance(others, list | tuple | set | frozenset) for others in needs.values())
     ):
         raise InvalidArgument(

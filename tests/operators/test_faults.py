@@ -539,21 +539,6 @@ def test_two_triggerers_wait_for_the_same_command(manage: Manage) -> None:
     assert len(manager.cluster.commands) == 1
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"command_id": None}, "neither a command nor a service"),
-        ({"command_id": 1, "service_name": "HBase", "action": "restart"}, "action must be 'stop' or 'start'"),
-    ],
-)
-def test_what_a_trigger_can_not_wait_for(manager: Simulator, arguments: dict[str, Any], message: str) -> None:
-    trigger = MRSCommandTrigger("mrs_default", deadline=time.time() + 20, **arguments)
-    event = asyncio.run(first_event(trigger))
-
-    assert event["error"] == "InvalidArgument"
-    assert message in event["message"]
-
-
 def test_no_trigger_fires_in_its_first_seconds_or_is_cut_short(
     manage: Manage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
