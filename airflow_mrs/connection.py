@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -93,6 +92,8 @@ def _require_object(conn_id: str, extra: str | None) -> None:
 @cache
 def _warn_of_unknown(conn_id: str, field: str) -> None:
     """Name a field that nobody reads, once in a process. Its value may be a secret."""
+    from difflib import get_close_matches  # noqa: PLC0415 - which no DAG needs that is right
+
     near = get_close_matches(field, _EXAMPLES, n=1)
     meant = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(_EXAMPLES)}."
     logging.getLogger(__name__).warning(
