@@ -392,6 +392,12 @@ def maintenance_guard_dag(
             task_id=BRING_BACK, map_index_template="{{ task.store }}"
         ).expand_kwargs(find.output)
         bring_back >> Report(task_id=REPORT, trigger_rule="all_done")
+    try:
+        dag.timetable.validate()
+    except AirflowException as error:
+        raise InvalidArgument(
+            f"schedule must be one that a DAG takes, such as '*/5 * * * *', not {schedule!r}: {error}"
+        ) from None
     if "max_consecutive_failed_dag_runs" not in kwargs:
         # [core] may pause what fails again and again, as the guard does while a service can't be started.
         dag.max_consecutive_failed_dag_runs = 0

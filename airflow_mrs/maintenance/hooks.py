@@ -28,7 +28,7 @@ def check_hook(given: object, argument: str, *takes: str) -> None:
     wanted = (
         f"{argument} must be a function of {' and '.join(takes)}, such as lambda {', '.join(takes)}: None"
     )
-    if not callable(given):
+    if not callable(given) or inspect.iscoroutinefunction(given):  # nobody would await it
         raise InvalidArgument(f"{wanted}, not {given!r}.")
     try:
         inspect.signature(given).bind(*takes)

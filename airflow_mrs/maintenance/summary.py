@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TypedDict
 
+from airflow_mrs.manager.errors import InvalidArgument
+
 
 class ServiceSummary(TypedDict):
     """
@@ -48,7 +50,13 @@ def to_markdown(summary: WindowSummary) -> str:
 
     :param summary: what the window's ``close`` task returned.
     :return: a heading, a table of the services, and what is not as before.
+    :raises ValueError: for anything else.
     """
+    given: object = summary
+    if not isinstance(given, dict) or not WindowSummary.__required_keys__ <= given.keys():
+        raise InvalidArgument(
+            f"summary must be what a window returned, such as window.summary gives, not {summary!r}."
+        )
     rows = [
         f"| {entry['service']} | {_clock(entry['stopped'])} | {_clock(entry['started'])} "
         f"| {_duration(entry['downtime'])} | {entry['after']} |"

@@ -12,6 +12,8 @@ from airflow_mrs.manager.errors import InvalidArgument
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 80
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
 
@@ -173,4 +175,4 @@ def read_whole(value: object) -> int | None:
 
 
 def _wrong(argument: str, wanted: str, given: object) -> InvalidArgument:
-    return InvalidArgument(f"{argument} must be {wanted}, not {reprlib.repr(given)}. Nothing was sent.")
+    return InvalidArgument(f"{argument} must be {wanted}, not {_SHORT.repr(given)}. Nothing was sent.")

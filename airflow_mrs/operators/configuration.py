@@ -161,7 +161,9 @@ def _is_a_service_with_values(item: tuple[object, object]) -> bool:
     service, values = item
     check_service_name(service, "a key of configurations")
     if isinstance(values, dict):
-        return bool(values) and all(_is_text(name) and _is_text(value) for name, value in values.items())
+        return bool(values) and all(
+            name and _is_text(name) and _is_text(value) for name, value in values.items()
+        )
     return not isinstance(values, str) and is_template(values)  # no text holds several values
 
 

@@ -68,7 +68,7 @@ class MRSSensor(RendersTexts, BaseSensorOperator):
             timeout=check_seconds(timeout, "timeout", 3600),
             **kwargs,
         )
-        for policy in ("soft_fail", "never_fail"):
+        for policy in ("soft_fail", "never_fail", "silent_fail", "exponential_backoff"):
             check_flag(getattr(self, policy), policy)
         check_unless_template(check_text, mrs_conn_id, "mrs_conn_id", MRSManagerHook.default_conn_name)
         # It would swallow every error of a poke in two of the modes, a wrong password too, and poke on.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
@@ -11,7 +12,7 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, BaseOperator
 
 from airflow_mrs.hooks.mrs_manager import MRSManagerHook
-from airflow_mrs.maintenance import maintenance_guard_dag, maintenance_window
+from airflow_mrs.maintenance import maintenance_guard_dag, maintenance_window, to_markdown
 from airflow_mrs.manager.model import Configuration
 from airflow_mrs.operators.configuration import MRSSaveConfigurationOperator
 from airflow_mrs.operators.service import (
@@ -101,6 +102,8 @@ WRONG = [
     *no("timeout", NO_SECONDS, stop, start, restart, save, command, service, health),
     *no("soft_fail", NO_FLAGS, command, service),
     *no("never_fail", NO_FLAGS, command, health),
+    *no("silent_fail", NO_FLAGS, command),
+    *no("exponential_backoff", NO_FLAGS, command),
     *no("command_id", ["abc", -2, 1.5, None, True, ""], command),
     *no("command_id", ["abc", -1, 1.5, True, ""], command_trigger),
     (command_trigger, "command_id", {"command_id": None}),
@@ -112,7 +115,17 @@ WRONG = [
     *no("state", ["started", "UP", "", None, True], service, service_trigger),
     *no(
         "configurations",
-        [{}, None, "HDFS", [], {"HDFS": {}}, {"HDFS": "{{ x }}"}, {"HDFS": {"a": 2}}, {"HDFS": {1: "a"}}],
+        [
+            {},
+            None,
+            "HDFS",
+            [],
+            {"HDFS": {}},
+            {"HDFS": "{{ x }}"},
+            {"HDFS": {"a": 2}},
+            {"HDFS": {1: "a"}},
+            {"HDFS": {"": "a"}},
+        ],
         save,
     ),
     (save, "a key of configurations", {"configurations": {"H DFS": {"a": "b"}}}),
@@ -147,7 +160,7 @@ WRONG = [
     *no("if_busy", ["queue", "", None], window),
     *no("settles_within", [0, -1, "600", None, INFINITE, 1e12], window),
     *no("lapses_after", [0, -1, "600", None, 60, timedelta(minutes=5), 1e12], window),
-    *no("on_open", ["mail", lambda: None], window),
+    *no("on_open", ["mail", lambda: None, asyncio.sleep], window),
     *no("on_close", ["mail", lambda context: None, lambda *, summary: None], window),
     *no("deferrable", ["False", 0], window),
     *no("poll_interval", [0, "5"], window),
@@ -160,9 +173,11 @@ WRONG = [
     (window, "cluster_id", {"default_args": {"cluster_id": "one"}}),
     # The guard.
     *no("dag_id", ["", None, 5], guard),
+    *no("schedule", ["every 5 minutes", "*/5 * * *"], guard),
     *no("default_args", ["retries", 5], guard),
     (guard, "poll_interval", {"default_args": {"poll_interval": 0}}),
     (guard, "dagrun_timeout", {"dagrun_timeout": timedelta(minutes=1)}),
+    *no("summary", [None, "x", {}], lambda _, summary: to_markdown(summary)),
     # Calls of the hook.
     *no("service_name", NO_SERVICE, a_call("stop_service"), a_call("start_service"), a_call("get_service")),
     *no("cluster_id", NO_CLUSTER, a_call("stop_service", service_name="HBase"), a_call("get_cluster_health")),
