@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -449,16 +449,19 @@ def _retry_after(response: Response) -> float | None:
     value = (response.header("Retry-After") or "").strip()
     if re.fullmatch(r"[0-9]{1,9}", value, re.ASCII):
         return float(value)
+    wanted = _moment(value)
+    asked = _moment(response.header("Date") or "")  # by the clock that the wanted one is by, too
+    if asked is None:
+        asked = response.received
+    return None if wanted is None or asked is None else max(0.0, wanted - asked)
+
+
+def _moment(date: str) -> float | None:
     try:
-        wanted = parsedate_to_datetime(value)
-        asked = parsedate_to_datetime(response.header("Date") or "")
-        return max(0.0, (_aware(wanted) - _aware(asked)).total_seconds())
+        moment = parsedate_to_datetime(date)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None
-
-
-def _aware(moment: datetime) -> datetime:
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _status_word(properties: tuple[Property, ...], status_property: str | None) -> str:
