@@ -17,6 +17,7 @@ from airflow_mrs.manager.errors import (
 from airflow_mrs.manager.form import find_login_form
 from airflow_mrs.manager.model import CommandState
 from airflow_mrs.manager.protocol import open_envelope
+from airflow_mrs.manager.words import error_in_words
 
 if TYPE_CHECKING:
     from airflow_mrs.manager.browser import Browser, Page
@@ -166,8 +167,8 @@ def _check(settings: Settings, browser: Browser) -> Flow[str | None]:
         raise _must_change_password(settings)
     if envelope.state.upper() != CommandState.COMPLETE or envelope.error_code:
         raise LoginRefused(
-            f"{settings}: Manager did not begin a session: {envelope.state or 'no state'}, error "
-            f"{envelope.error_code}: {envelope.error_description.rstrip('.') or 'without a text'}.",
+            f"{settings}: Manager did not begin a session: {envelope.state or 'no state'}, "
+            f"{error_in_words(envelope.error_code, envelope.error_description)}.",
             lapses=True,
         )
     if envelope.flag("remind_pwd"):

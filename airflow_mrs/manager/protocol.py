@@ -25,6 +25,7 @@ from airflow_mrs.manager.model import (
     ServiceState,
     Step,
 )
+from airflow_mrs.manager.words import brief, error_in_words
 
 if TYPE_CHECKING:
     from airflow_mrs.manager.message import Response
@@ -278,7 +279,7 @@ class Envelope:
     def state(self) -> str:
         """The state in Manager's own word."""
         state = _get(self.content, "state")
-        return _text(state).strip() if isinstance(state, str) else ""
+        return brief(_text(state).strip()) if isinstance(state, str) else ""
 
     @property
     def error_code(self) -> int:
@@ -339,7 +340,7 @@ class Envelope:
             Property(_text(_get(entry, "name")), _get(entry, "value"), _text(_get(entry, "type")))
             for entry in _objects(_get(self.result, "key_property"))
         )
-        word = _status_word(properties, status_property)
+        word = brief(_status_word(properties, status_property))
         return Service(service_name, cluster_id, ServiceState.from_word(word), word, properties)
 
     def clusters(self) -> list[Cluster]:
@@ -384,8 +385,8 @@ class Envelope:
     def _require_success(self) -> None:
         if self.failed or self.error_code:
             raise RequestRefused(
-                f"Manager answered {self.state or 'without a state'}, error {self.error_code}: "
-                f"{self.error_description.rstrip('.') or 'without a text'}"
+                f"Manager answered {self.state or 'without a state'}, "
+                f"{error_in_words(self.error_code, self.error_description)}"
             )
 
 
