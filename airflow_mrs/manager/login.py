@@ -116,7 +116,7 @@ def _let_in(settings: Settings, browser: Browser, page: Page) -> bool:
     if _REJECTED in text:
         raise LoginRefused(
             f"{settings}: Manager rejected the login of user {settings.login!r}. Correct login and password in the "
-            "connection; the same ones are not tried again, since five wrong passwords lock the account."
+            "connection; the same ones are not tried again for an hour, since five wrong passwords lock the account."
         )
     if _MUST_CHANGE in text:
         raise _must_change_password(settings)
@@ -136,7 +136,7 @@ def _let_in(settings: Settings, browser: Browser, page: Page) -> bool:
     if form is not None:
         raise LoginRefused(
             f"{settings}: the CAS did not let user {settings.login!r} in and shows its login page again. Check login "
-            "and password, and by a browser whether the account is locked; the same ones are not tried again."
+            "and password, and by a browser whether the account is locked; the same ones are not tried again for an hour."
         )
     if page.response.status != _OK:
         raise PasswordUnanswered(f"{settings}: the CAS answered HTTP {page.response.status} to the login")
