@@ -20,6 +20,7 @@ from airflow_mrs.manager.arguments import (
 )
 from airflow_mrs.manager.errors import MRSError
 from airflow_mrs.manager.waiting import Contact, wait_for_command
+from airflow_mrs.manager.words import listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -119,7 +120,7 @@ class MRSManagerHook(BaseHook):
                 clusters = self.list_clusters()
         except MRSError as error:
             return False, str(error)
-        names = ", ".join(f"{cluster.name} (id {cluster.id}, {cluster.version})" for cluster in clusters)
+        names = listed([f"{cluster.name} (id {cluster.id}, {cluster.version})" for cluster in clusters])
         return True, f"Connected to MRS Manager; its clusters: {names or 'none'}."
 
     def stop_service(self, service_name: str, *, cluster_id: int = 1, only_self: bool = True) -> Command:

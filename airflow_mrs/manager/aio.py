@@ -7,6 +7,7 @@ import logging
 import ssl
 import time
 from contextlib import asynccontextmanager, closing, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
@@ -28,6 +29,7 @@ from airflow_mrs.manager.transport import (
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from types import SimpleNamespace
 
     from airflow_mrs.manager.protocol import Call
     from airflow_mrs.manager.settings import Settings
@@ -41,6 +43,13 @@ _OLDEST_ANSWER = 30.0
 _LONGEST_HEADER = 64 * 1024  # as the blocking driver's library has it
 _LINGER = 30.0
 _LOGOUT_TIMEOUT = 5.0
+
+
+@dataclass(slots=True)
+class _Sending:
+    """One request under way, and whether any of it has left."""
+
+    begun: bool = False
 
 
 class AsyncClient:
@@ -198,6 +207,7 @@ class AsyncClient:
 
     async def _send(self, request: Request, timeout: float | None = None) -> Response:  # noqa: ASYNC109
         http = await self._open()
+        sending = _Sending()
         try:
             async with http.request(
                 request.method,
@@ -206,39 +216,48 @@ class AsyncClient:
                 data=request.body,
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=timeout or self.settings.timeout),
+                trace_request_ctx=sending,
             ) as answer:
-                body = b""
+                body = bytearray()  # which grows without being copied for each piece
                 async for chunk in answer.content.iter_any():
                     body += chunk
                     if len(body) > MOST_BYTES:
                         raise BadAnswer(f"an answer of more than {MOST_BYTES} bytes")
-                return Response(answer.status, tuple(answer.headers.items()), body)
+                return Response(answer.status, tuple(answer.headers.items()), bytes(body), time.time())
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise self._fault(error) from None
+            raise self._fault(error, begun=sending.begun) from None
 
     async def _open(self) -> aiohttp.ClientSession:
         async with self._opening:
             if self._http is None:
                 context = await asyncio.to_thread(make_tls_context, self.settings)
+                tracing = aiohttp.TraceConfig()
+                tracing.on_request_headers_sent.append(_note_beginning)
                 self._http = aiohttp.ClientSession(
                     connector=aiohttp.TCPConnector(ssl=context, limit=_MOST_CONNECTIONS),
                     cookie_jar=aiohttp.DummyCookieJar(),
                     trust_env=False,
                     max_line_size=_LONGEST_HEADER,
                     max_field_size=_LONGEST_HEADER,
+                    trace_configs=[tracing],
                 )
             return self._http
 
-    def _fault(self, error: Exception) -> MRSError:
+    def _fault(self, error: Exception, *, begun: bool) -> MRSError:
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
             # It passes itself off as the error it wraps, but has none of its fields.
             error = error.certificate_error
         certificate = find_cause(error, ssl.SSLCertVerificationError)
         if isinstance(certificate, ssl.SSLCertVerificationError):
             return certificate_refused(self.settings, certificate)
-        if isinstance(error, aiohttp.ClientConnectorError):
-            return Unreachable(f"no connection: {reason(error)}")
-        return AnswerLost(f"no answer: {reason(error)}")
+        if begun:
+            return AnswerLost(f"no answer: {reason(error)}")
+        return Unreachable(f"no connection: {reason(error)}")
+
+
+async def _note_beginning(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
+    """Note that a request leaves: aiohttp calls this right before its first byte."""
+    context.trace_request_ctx.begun = True
 
 
 def _note_exception(task: asyncio.Task[Any]) -> None:

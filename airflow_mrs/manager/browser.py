@@ -12,6 +12,7 @@ from urllib.request import Request as CookieRequest
 
 from airflow_mrs.manager.errors import BadAnswer, ForeignRedirect
 from airflow_mrs.manager.message import Flow, Request, Response
+from airflow_mrs.manager.words import brief
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -162,10 +163,11 @@ class Browser:
         if host in self._own_names:
             own = self._cas if f"{parts.path}/".startswith(f"{self._cas.path}/") else self._web
             return urlunsplit((own.scheme, own.netloc, parts.path, parts.query, ""))
+        there = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         raise ForeignRedirect(
-            f"{self._settings}: a redirect leads to {parts.scheme}://{parts.netloc.rpartition('@')[2]}, which is "
+            f"{self._settings}: a redirect leads to {brief(there)}, which is "
             f"neither {self._web.scheme}://{self._web.netloc} nor {self._cas.scheme}://{self._cas.netloc}; nothing "
-            f"was sent there. If {host or 'that'} is a name of this same Manager (behind a tunnel or a DNS name), "
+            f"was sent there. If {brief(host) or 'that'} is a name of this same Manager (behind a tunnel or a DNS name), "
             "add it to 'known_as' in the connection's extra."
         )
 
@@ -207,4 +209,4 @@ class _Headers:
 
 def _bare(url: str) -> str:
     """Return an address without its query, in which tickets travel."""
-    return re.split(r"[?;]", url, maxsplit=1)[0]
+    return brief(re.split(r"[?;]", url, maxsplit=1)[0])

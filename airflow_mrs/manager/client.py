@@ -276,13 +276,13 @@ class Client:
         ).prepare()
         try:
             with self._adapter.send(prepared, stream=True, timeout=timeout) as answer:
-                body = b""
+                body = bytearray()  # which grows without being copied for each piece
                 for chunk in answer.iter_content(_CHUNK):
                     body += chunk
                     if len(body) > MOST_BYTES:
                         raise BadAnswer(f"an answer of more than {MOST_BYTES} bytes")
                 headers = tuple(answer.raw.headers.items())
-                return Response(answer.status_code, headers, body)
+                return Response(answer.status_code, headers, bytes(body), time.time())
         except (requests.RequestException, OSError) as error:
             raise self._fault(error, begun=sending.begun) from None
         finally:

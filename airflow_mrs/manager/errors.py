@@ -30,7 +30,8 @@ class LoginRefused(MRSError):
     Manager does not let this account in, and a further attempt would only bring a lockout nearer.
 
     ``lapses`` says that the reason can go away without a change of the connection (a lockout that ends, a
-    password changed in Manager), so that the refusal is remembered for a while only.
+    password changed in Manager), so that the refusal is remembered for ten minutes only. A rejected password is for an
+    hour: somebody may make it the right one in Manager, and one attempt an hour is not what locks an account.
     """
 
     permanent = True

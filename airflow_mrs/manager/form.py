@@ -111,14 +111,15 @@ class Form:
         """
         names = [name for name, _ in self.typed]
         username_field = "username" if "username" in names or not names else names[0]
+        password_field = self.password
         fields = [
             *self.preset,
             *(chosen for select in self.selects for chosen in select.chosen),
             *((name, "".join(text).removeprefix("\n")) for name, text in self.texts),
             *(typed for typed in self.typed if typed[0] != username_field),
-            *((name, "") for _, name in self.passwords if name != self.password),
+            *((name, "") for _, name in self.passwords if name != password_field),
             (username_field, username),
-            (self.password or "password", password),
+            (password_field or "password", password),
             *([self.button] if self.button else ()),
         ]
         present = {name for name, _ in fields}

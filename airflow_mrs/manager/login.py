@@ -17,6 +17,7 @@ from airflow_mrs.manager.errors import (
 from airflow_mrs.manager.form import find_login_form
 from airflow_mrs.manager.model import CommandState
 from airflow_mrs.manager.protocol import open_envelope
+from airflow_mrs.manager.words import error_in_words
 
 if TYPE_CHECKING:
     from airflow_mrs.manager.browser import Browser, Page
@@ -115,7 +116,7 @@ def _let_in(settings: Settings, browser: Browser, page: Page) -> bool:
     if _REJECTED in text:
         raise LoginRefused(
             f"{settings}: Manager rejected the login of user {settings.login!r}. Correct login and password in the "
-            "connection; the same ones are not tried again, since five wrong passwords lock the account."
+            "connection; the same ones are not tried again for an hour, since five wrong passwords lock the account."
         )
     if _MUST_CHANGE in text:
         raise _must_change_password(settings)
@@ -135,7 +136,7 @@ def _let_in(settings: Settings, browser: Browser, page: Page) -> bool:
     if form is not None:
         raise LoginRefused(
             f"{settings}: the CAS did not let user {settings.login!r} in and shows its login page again. Check login "
-            "and password, and by a browser whether the account is locked; the same ones are not tried again."
+            "and password, and by a browser whether the account is locked; the same ones are not tried again for an hour."
         )
     if page.response.status != _OK:
         raise PasswordUnanswered(f"{settings}: the CAS answered HTTP {page.response.status} to the login")
@@ -166,8 +167,8 @@ def _check(settings: Settings, browser: Browser) -> Flow[str | None]:
         raise _must_change_password(settings)
     if envelope.state.upper() != CommandState.COMPLETE or envelope.error_code:
         raise LoginRefused(
-            f"{settings}: Manager did not begin a session: {envelope.state or 'no state'}, error "
-            f"{envelope.error_code}: {envelope.error_description.rstrip('.') or 'without a text'}.",
+            f"{settings}: Manager did not begin a session: {envelope.state or 'no state'}, "
+            f"{error_in_words(envelope.error_code, envelope.error_description)}.",
             lapses=True,
         )
     if envelope.flag("remind_pwd"):

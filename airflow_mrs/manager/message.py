@@ -33,11 +33,12 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A response, read to its end."""
+    """A response, read to its end; ``received`` is when, in seconds since the epoch, where that is known."""
 
     status: int
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
+    received: float | None = None
 
     def __repr__(self) -> str:
         return f"<Response {self.status}>"

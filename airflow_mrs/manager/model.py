@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from airflow_mrs.manager.words import error_in_words, listed
+
 NO_COMMAND = -1
 """The id of an answer behind which no command runs."""
 
@@ -133,10 +135,10 @@ class Command:
 
     @property
     def failure(self) -> str:
-        """Why it failed, in one line: code, text and every failed entity."""
-        text = f"error {self.error_code}: {self.error_description.rstrip('.') or 'without a text'}"
+        """Why it failed, in one line: code, text and the first of the failed entities."""
+        text = error_in_words(self.error_code, self.error_description)
         if self.failed_entities:
-            text += f"; failed on {', '.join(map(str, self.failed_entities))}"
+            text += f"; failed on {listed(self.failed_entities)}"
         return text
 
 

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -35,6 +35,7 @@ from airflow_mrs.manager.model import (
     ServiceState,
     Step,
 )
+from airflow_mrs.manager.words import brief, error_in_words
 
 if TYPE_CHECKING:
     from airflow_mrs.manager.message import Response
@@ -258,7 +259,7 @@ class Envelope:
     def state(self) -> str:
         """The state in Manager's own word."""
         state = _get(self.content, "state")
-        return _text(state).strip() if isinstance(state, str) else ""
+        return brief(_text(state).strip()) if isinstance(state, str) else ""
 
     @property
     def error_code(self) -> int:
@@ -319,7 +320,7 @@ class Envelope:
             Property(_text(_get(entry, "name")), _get(entry, "value"), _text(_get(entry, "type")))
             for entry in _objects(_get(self.result, "key_property"))
         )
-        word = _status_word(properties, status_property)
+        word = brief(_status_word(properties, status_property))
         return Service(service_name, cluster_id, ServiceState.from_word(word), word, properties)
 
     def clusters(self) -> list[Cluster]:
@@ -364,8 +365,8 @@ class Envelope:
     def _require_success(self) -> None:
         if self.failed or self.error_code:
             raise RequestRefused(
-                f"Manager answered {self.state or 'without a state'}, error {self.error_code}: "
-                f"{self.error_description.rstrip('.') or 'without a text'}"
+                f"Manager answered {self.state or 'without a state'}, "
+                f"{error_in_words(self.error_code, self.error_description)}"
             )
 
 
@@ -429,16 +430,19 @@ def _retry_after(response: Response) -> float | None:
     value = (response.header("Retry-After") or "").strip()
     if re.fullmatch(r"[0-9]{1,9}", value, re.ASCII):
         return float(value)
+    wanted = _moment(value)
+    asked = _moment(response.header("Date") or "")  # by the clock that the wanted one is by, too
+    if asked is None:
+        asked = response.received
+    return None if wanted is None or asked is None else max(0.0, wanted - asked)
+
+
+def _moment(date: str) -> float | None:
     try:
-        wanted = parsedate_to_datetime(value)
-        asked = parsedate_to_datetime(response.header("Date") or "")
-        return max(0.0, (_aware(wanted) - _aware(asked)).total_seconds())
+        moment = parsedate_to_datetime(date)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None
-
-
-def _aware(moment: datetime) -> datetime:
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _status_word(properties: tuple[Property, ...], status_property: str | None) -> str:

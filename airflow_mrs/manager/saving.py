@@ -137,6 +137,8 @@ def _resume(
     yield Say(logging.INFO, f"{contact.name}: command {command_id} of an earlier try is {command.word}")
     if cleared and command.state is CommandState.COMPLETE:
         return None
+    if cleared:  # once is enough: a retry of this try is to wait on
+        yield Remember(note.submitted(command_id))
     return Submitted(command_id, over=command.state is CommandState.COMPLETE)
 
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _REFUSAL_LAPSES_AFTER = 600.0
+_REJECTION_LAPSES_AFTER = 3600.0
 _UNAUTHORIZED = 401
 
 _UNANSWERED_LAPSE_AFTER = 300.0
@@ -161,10 +162,13 @@ class Session:
 
     def _known_refusal(self) -> LoginRefused | None:
         refusal, since = _refusals.get(self.settings, (None, 0.0))
-        if refusal is not None and refusal.lapses and self._clock() - since > _REFUSAL_LAPSES_AFTER:
-            _refusals.pop(self.settings, None)
+        if refusal is None:
             return None
-        return refusal
+        lapses_after = _REFUSAL_LAPSES_AFTER if refusal.lapses else _REJECTION_LAPSES_AFTER
+        if self._clock() - since <= lapses_after:
+            return refusal
+        _refusals.pop(self.settings, None)
+        return None
 
     def _request(self, browser: Browser, call: Call[T]) -> Request:
         url = f"{self.settings.web_origin}/web/v1{call.path}"

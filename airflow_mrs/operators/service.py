@@ -11,6 +11,7 @@ from airflow_mrs.hooks.mrs_manager import MRSManagerHook
 from airflow_mrs.manager.arguments import check_cluster_id, check_flag, check_service_name
 from airflow_mrs.manager.change import Action, ServiceChange
 from airflow_mrs.manager.errors import RequestRefused
+from airflow_mrs.manager.model import ServiceState
 from airflow_mrs.manager.note import Note
 from airflow_mrs.manager.submission import submit
 from airflow_mrs.manager.waiting import wait_for_change
@@ -189,10 +190,15 @@ class MRSRestartServiceOperator(_ServiceOperator):
         deadline = time.time() + self.timeout
         with no_retry_of_what_cannot_change(), MRSManagerHook(self.mrs_conn_id) as hook:
             start = self._change(Action.START, hook.settings.status_property)
-            earlier = Note(start.identity).read(NoteKeeper(context, self.log).kept())
-            if not _is_under_way(hook, earlier):
+            note, keeper = Note(start.identity), NoteKeeper(context, self.log)
+            earlier = note.read(keeper.kept())
+            if not _is_under_way(hook, start, earlier):
                 stop = self._change(Action.STOP, hook.settings.status_property)
                 self.carry_out(context, hook, undertake(stop), deadline, must_wait=True)
+            elif earlier.cleared:  # once is enough: a retry of this try is to wait on
+                keeper.keep(
+                    note.submitting() if earlier.command_id is None else note.submitted(earlier.command_id)
+                )
             return self.carry_out(context, hook, undertake(start), deadline)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> int:
@@ -213,11 +219,16 @@ class MRSRestartServiceOperator(_ServiceOperator):
             return self.carry_out(context, hook, undertake(start), event["deadline"])
 
 
-def _is_under_way(hook: MRSManagerHook, start: Kept) -> bool:
+def _is_under_way(hook: MRSManagerHook, start: ServiceChange, earlier: Kept) -> bool:
     """Tell whether an earlier try has come as far as the start; one that was cleared since counts only while it runs."""
-    if start.phase == "submitted" and start.command_id is not None and start.cleared:
-        try:
-            return not hook.get_command(start.command_id).is_over
-        except RequestRefused:
-            return False
-    return start.phase in {"submitting", "submitted"}
+    if earlier.phase not in {"submitting", "submitted"}:
+        return False
+    if not earlier.cleared:
+        return True
+    try:
+        if earlier.command_id is not None:
+            return not hook.get_command(earlier.command_id).is_over
+        # Nobody knows whether its request got through. While the service is down, its start may yet show.
+        return hook.client.call(start.look()).state in {ServiceState.STARTING, ServiceState.DOWN}
+    except RequestRefused:
+        return False

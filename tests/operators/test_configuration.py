@@ -159,6 +159,18 @@ def test_cleared_after_success_it_saves_again(manager: Simulator) -> None:
     assert carry_out(save(), store, clears=1) == 2
 
 
+def test_cleared_while_it_restarts_it_waits_for_that_and_so_does_a_retry(manage: Manage) -> None:
+    manager, store = manage(command_seconds=600), Store()
+    assert carry_out(save(restart=True, wait_for_completion=False), store) == 1
+
+    with pytest.raises(WaitTimedOut):
+        carry_out(save(restart=True, timeout=0.5), store, clears=1)
+    manager.pass_time(3600)
+
+    assert carry_out(save(restart=True), store, clears=1) == 1
+    assert manager.journal.requests["save"] == 1
+
+
 def test_where_no_notes_are_kept_a_restart_that_may_go_on_is_not_tried_again(
     manage: Manage, *, deferrable: bool
 ) -> None:

@@ -13,7 +13,7 @@ import pytest
 from airflow_mrs.manager import protocol
 from airflow_mrs.manager.errors import CommandFailed, WaitTimedOut
 from airflow_mrs.operators.service import MRSRestartServiceOperator
-from airflow_mrs.simulator.faults import Cut, Patch
+from airflow_mrs.simulator.faults import Cut, Patch, Word
 from tests.operators.harness import Died, Store, carry_out, die
 
 if TYPE_CHECKING:
@@ -193,6 +193,65 @@ def test_it_need_not_wait_for_the_start(slow_start: Simulator) -> None:
     an_hour_passes(manager)
     carry_out_to_the_end(restart(), store, manager, clears=3)
     assert sent(manager) == (3, 3)
+
+
+def die_at_the_start(store: Store, *, accepted: bool) -> None:
+    """Carry a restart out that dies between the note of its start and that of the command, with the request sent or not."""
+    if accepted:
+        store.on_set["submitted"] = lambda: store.on_set.update({"before submitted": die})
+    else:
+        store.on_set["submitting"] = lambda: store.on_set.update({"submitting": die})
+    with pytest.raises(Died):
+        carry_out(restart(), store)
+
+
+def test_cleared_after_a_start_of_which_only_the_service_tells_it_restarts_again(manager: Simulator) -> None:
+    store = Store()
+    die_at_the_start(store, accepted=True)
+    manager.journal.wait_for(lambda: words(manager)[-1] == "started", timeout=60)
+
+    carry_out(restart(), store, clears=1)
+
+    assert sent(manager) == (2, 2)
+    assert words(manager)[-4:] == ["stopping", "stopped", "starting", "started"]
+
+
+def test_cleared_before_a_start_was_accepted(manager: Simulator) -> None:
+    store = Store()
+    die_at_the_start(store, accepted=False)
+    assert sent(manager) == (1, 0)
+
+    carry_out(restart(), store, clears=1)
+
+    assert sent(manager) == (1, 1)
+    assert words(manager) == ["stopping", "stopped", "starting", "started"]
+
+
+def test_cleared_while_an_accepted_start_does_not_show_yet(manager: Simulator) -> None:
+    store = Store()
+    die_at_the_start(store, accepted=True)
+    manager.faults.set("service", Word("Not started"), times=3)
+
+    carry_out(restart(), store, clears=1)
+
+    assert sent(manager) == (1, 1)
+
+
+@pytest.mark.parametrize("dies", ["submitted", "before submitted"])
+def test_cleared_while_the_start_runs_it_waits_for_that_and_so_does_a_retry(
+    slow_start: Simulator, dies: str
+) -> None:
+    manager, store = slow_start, Store()
+    store.on_set["submitted"] = lambda: store.on_set.update({dies: die})
+    with pytest.raises(Died):
+        carry_out(restart(), store)
+
+    with pytest.raises(WaitTimedOut):
+        carry_out(restart(timeout=2), store, clears=1)
+    an_hour_passes(manager)
+    carry_out(restart(), store, clears=1)
+
+    assert sent(manager) == (1, 1)
 
 
 def test_a_start_that_took_too_long_counts_for_a_retry_alone(

@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from airflow_mrs.manager.form import find_login_form
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PASSWORD = "<input type=password name=password>"
 
@@ -111,3 +116,18 @@ def test_many_forms_take_no_long_time() -> None:
     form = find_login_form("<form></form>" * 35_000 + f"<form action=last>{PASSWORD}</form>")
     assert form is not None
     assert form.action == "last"
+
+
+def test_a_form_is_looked_through_once_however_many_fields_it_has() -> None:
+    class Counted(list[tuple[bool, str]]):
+        looks = 0
+
+        def __iter__(self) -> Iterator[tuple[bool, str]]:
+            self.looks += 1
+            return super().__iter__()
+
+    form = find_login_form(f"<form>{''.join(f'<input type=password name=p{n}>' for n in range(5_000))}")
+    assert form is not None
+    form.passwords = counted = Counted(form.passwords)
+    assert ("p0", "s3cret") in form.filled("me", "s3cret")
+    assert counted.looks <= 3

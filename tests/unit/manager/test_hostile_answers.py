@@ -14,19 +14,29 @@ from hypothesis import strategies as st
 from airflow_mrs.manager import login, protocol
 from airflow_mrs.manager.browser import Browser
 from airflow_mrs.manager.change import Action, ServiceChange
-from airflow_mrs.manager.errors import BadAnswer, MRSError
+from airflow_mrs.manager.errors import BadAnswer, LoginRefused, MRSError
 from airflow_mrs.manager.form import find_login_form
 from airflow_mrs.manager.message import Request, Response
-from airflow_mrs.manager.model import Configuration
+from airflow_mrs.manager.model import Configuration, ServiceState
 from airflow_mrs.manager.note import Kept, Note
+from airflow_mrs.manager.saving import ConfigurationSave, save
 from airflow_mrs.manager.session import LogIn, Session, forget_refusals
+from airflow_mrs.manager.submission import submit
+from airflow_mrs.manager.waiting import (
+    poll_command,
+    poll_service,
+    wait_for_change,
+    wait_until_over,
+)
 
-from .driver import NORMAL, SECURE, converse
+from .driver import NORMAL, SECURE, Driver, answer, converse, redirect
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from airflow_mrs.manager.settings import Settings
+    from airflow_mrs.manager.steps import Procedure
+    from airflow_mrs.manager.waiting import Contact
 
 CALLS: list[protocol.Call[Any]] = [
     protocol.stop_service("HBase"),
@@ -346,3 +356,75 @@ def test_a_form_whose_action_is_no_address_is_a_bad_answer() -> None:
     answers = [Response(200, (), a_login_form.replace("/cas/login", "//[").encode())]
     with pytest.raises(BadAnswer, match="no valid address"):
         converse(login.log_in(SECURE, Browser(SECURE)), Hostile(answers))
+
+
+LONG = "word " * 100_000
+LONG_LISTS = {
+    "key_property": [{"name": "state", "value": LONG, "type": "STATUS"}],
+    "step_list": [{"name": LONG}] * 10,
+    "fail_entity_list": [
+        {"fail_entity": f"DataNode@host-{n}", "operation_type": "STOP"} for n in range(5_000)
+    ],
+}
+STOP = ServiceChange(Action.STOP, "HBase")
+SAVE = ConfigurationSave((Configuration("HDFS", {"a": "b"}),))
+PROCEDURES: dict[str, Callable[[Contact], Procedure[object]]] = {
+    "submit": lambda contact: submit(contact, STOP, None),
+    "submit again": lambda contact: submit(contact, STOP, Note(STOP.identity).submitted(1)),
+    "save": lambda contact: save(contact, SAVE, None),
+    "save again": lambda contact: save(contact, SAVE, Note(SAVE.identity).submitted(1)),
+    "wait": lambda contact: wait_for_change(contact, STOP, 1),
+    "settle": lambda contact: wait_for_change(contact, STOP, None),
+    "poll a command": lambda contact: wait_until_over(contact, lambda c: poll_command(c, 1)),
+    "poll a service": lambda contact: wait_until_over(
+        contact, lambda c: poll_service(c, STOP.look(), ServiceState.DOWN)
+    ),
+}
+
+
+@pytest.mark.parametrize("procedure", PROCEDURES.values(), ids=PROCEDURES)
+@pytest.mark.parametrize(
+    "response",
+    [
+        *(
+            answer(
+                id=1,
+                state=state,
+                error_code=code,
+                error_description=LONG,
+                total_progress=5,
+                res_obj=LONG_LISTS,
+            )
+            for state in ("FAILED", "COMPLETE", "IN_PROGRESS", LONG)
+            for code in (0, -1)
+        ),
+        redirect(f"https://{'a.' * 20_000}example/"),
+        redirect(f"https://10.0.0.5:28443/{'a/' * 20_000}"),
+    ],
+    ids=lambda response: response.text[:80] or "redirect",
+)
+def test_no_text_of_manager_s_makes_long_messages(
+    response: Response, procedure: Callable[[Contact], Procedure[object]]
+) -> None:
+    forget_refusals()
+    driver = Driver(lambda _: response)
+    driver.session.generation = 1
+    said = ""
+    try:
+        driver.run(procedure(driver.contact(timeout=100)))
+    except MRSError as error:
+        said = str(error)
+    assert max(len(text) for text in (said, *(text for _, text in driver.lines))) < 10_000
+
+
+def test_of_many_failed_entities_the_first_are_named() -> None:
+    failed = protocol.open_envelope(answer(state="FAILED", error_code=-1, res_obj=LONG_LISTS)).command(1)
+    assert failed.failure.endswith("DataNode@host-8 (STOP), DataNode@host-9 (STOP) and 4990 more")
+    assert len(failed.failed_entities) == 5_000
+
+
+@pytest.mark.parametrize("response", [answer(state="FAILED", error_description=LONG), answer(state=LONG)])
+def test_no_text_of_manager_s_makes_a_long_message_about_a_login(response: Response) -> None:
+    with pytest.raises(LoginRefused) as caught:
+        converse(login.log_in(NORMAL, Browser(NORMAL)), lambda _: response)
+    assert len(str(caught.value)) < 10_000

@@ -18,7 +18,7 @@ from airflow_mrs.manager.model import (
     Step,
 )
 
-from .driver import answer, page
+from .driver import NOW, answer, page
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -336,7 +336,12 @@ def test_anything_else_is_a_lost_answer(response: Response, gateway: bool) -> No
         ("7", None, 7.0),
         ("Wed, 21 Oct 2015 07:28:30 GMT", "Wed, 21 Oct 2015 07:28:00 GMT", 30.0),
         ("Wed, 21 Oct 2015 07:28:00 GMT", "Wed, 21 Oct 2015 07:28:30 GMT", 0.0),
-        ("Wed, 21 Oct 2015 07:28:30 GMT", None, None),
+        ("Fri, 15 Jan 2027 08:00:30 GMT", None, 30.0),
+        ("Fri, 15 Jan 2027 08:00:30 GMT", "yesterday", 30.0),
+        ("Wed, 21 Oct 2015 07:28:30 GMT", None, 0.0),
+        ("Fri, 31 Feb 2027 08:00:00 GMT", None, None),
+        ("Fri, 15 Jan 2027 08:00:30 +9999", None, None),
+        ("-7", None, None),
         ("soon", None, None),
         (None, None, None),
     ],
@@ -346,5 +351,5 @@ def test_how_long_an_answer_asks_to_wait(value: str | None, date: str | None, se
         (name, text) for name, text in (("retry-after", value), ("date", date)) if text is not None
     )
     with pytest.raises(BadAnswer) as caught:
-        protocol.open_envelope(Response(503, headers))
+        protocol.open_envelope(Response(503, headers, received=NOW))
     assert caught.value.retry_after == seconds

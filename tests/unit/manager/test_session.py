@@ -84,6 +84,23 @@ def test_a_refusal_is_remembered_for_ten_minutes() -> None:
         assert script.calls.count(LOGIN_CHECK) == asked
 
 
+def test_a_rejected_password_is_tried_again_after_an_hour() -> None:
+    sent: list[Request] = []
+
+    def manager(request: Request) -> Response:
+        if request.method != "POST":
+            return LOGIN_PAGE
+        sent.append(request)
+        return page("The credentials you provided cannot be determined to be authentic")
+
+    driver = Driver(manager, settings=SECURE)
+    for seconds, attempts in ((0, 1), (3599, 1), (2, 2), (3599, 2), (2, 3)):
+        driver.clock.now += seconds
+        with pytest.raises(LoginRefused, match="for an hour"):
+            driver.call(protocol.get_service("HBase"))
+        assert len(sent) == attempts
+
+
 def test_a_password_without_an_answer_is_sent_twice_in_five_minutes() -> None:
     sent: list[Request] = []
 
