@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
@@ -107,15 +107,31 @@ class Admission:
             )
         if isinstance(task, MRSRestartServiceOperator):
             return  # cut in the middle, it would leave its service down
+        left_of_try = left + _elapsed_of_try(context)
         own = task.execution_timeout
-        task.execution_timeout = left if own is None else min(own, left)
+        task.execution_timeout = left_of_try if own is None else min(own, left_of_try)
+        if getattr(task, "response_timeout", left) is None or getattr(task, "response_timeout", left) > left:
+            task.response_timeout = left  # that of a task which asks a person
         defer = task.defer
 
-        def defer_until_the_cutoff(*, timeout: timedelta | None = None, **arguments: Any) -> None:  # noqa: ANN401 - those of defer
+        def defer_until_the_cutoff(*, timeout: timedelta | float | None = None, **arguments: Any) -> None:  # noqa: ANN401 - those of defer
             left = timedelta(seconds=max(0.0, cutoff - time.time()))
+            if isinstance(timeout, int | float):
+                timeout = timedelta(seconds=timeout)
             defer(timeout=left if timeout is None else min(timeout, left), **arguments)
 
         task.defer = defer_until_the_cutoff
+
+
+def _elapsed_of_try(context: Context) -> timedelta:
+    """Return what of ``execution_timeout`` is over already: Airflow 2 counts it from the first start of a task that resumes."""
+    if not _AIRFLOW_2:
+        return timedelta()
+    ti: Any = context["ti"]
+    if ti.next_method is None or ti.start_date is None:
+        return timedelta()
+    started: datetime = ti.start_date
+    return datetime.now(UTC) - started
 
 
 def _brings_back(task: Any, context: Context) -> bool:  # noqa: ANN401 - any operator

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, BaseOperator
@@ -11,7 +12,7 @@ from airflow_mrs.faults import no_retry_of_what_cannot_change
 from airflow_mrs.hooks.mrs_manager import MRSManagerHook
 from airflow_mrs.maintenance.hooks import best_effort
 from airflow_mrs.maintenance.state.record import WindowRecord
-from airflow_mrs.maintenance.state.runs import window_states
+from airflow_mrs.maintenance.state.runs import is_over, window_states
 from airflow_mrs.maintenance.state.store import RecordUnreadable
 from airflow_mrs.maintenance.state.variables import VariablesUnreadable
 from airflow_mrs.manager import protocol
@@ -178,8 +179,8 @@ class Verdict(BaseOperator):
         holder = self.terms.holder(context)
         states = window_states(context, holder)
         wrong = [
-            f"{task_id} is {state}"
-            for task_id, state in sorted(states.items())
+            f"{task_id} is {state}" if is_over(state) else f"{task_id} was cut: it is {state or 'not begun'}"
+            for task_id, state in sorted(states.items(), key=itemgetter(0))
             if state not in _GOOD_STATES and task_id not in {self.task_id, self.terms.task_id("outcome")}
         ]
         summary: WindowSummary | None = self.terms.pull(context, "close")

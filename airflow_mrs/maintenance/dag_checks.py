@@ -83,7 +83,10 @@ def _reasons(dag: DAG, terms: Terms, logical_date: datetime | None) -> Iterator[
     }
     own = {
         *ends,
-        *(terms.task_id(label) for label in ("open", *(f"stop_{service}" for service in terms.plan.stops))),
+        *(
+            terms.task_id(label)
+            for label in ("open", "until_cutoff", *(f"stop_{service}" for service in terms.plan.stops))
+        ),
     }
     for task_id, task in tasks.items():
         reason = _why_not_as_made(task, is_end=task_id in ends) if task_id in own else why_no_work(task)

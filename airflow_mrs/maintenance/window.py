@@ -18,6 +18,7 @@ from airflow_mrs.maintenance.moving import StartInWindow, StopInWindow
 from airflow_mrs.maintenance.opening import OpenWindow
 from airflow_mrs.maintenance.plan import make_plan
 from airflow_mrs.maintenance.terms import IfBusy, Refusal, Terms
+from airflow_mrs.maintenance.until_cutoff import UntilCutoff
 from airflow_mrs.manager.arguments import check_choice, check_flag, check_seconds, check_text
 from airflow_mrs.manager.errors import InvalidArgument
 
@@ -50,6 +51,9 @@ _NEVER_INHERITED: dict[str, Any] = {
     "post_execute": None,
 }
 _LONGEST = timedelta(days=366)
+_TRIES_UNTIL_CUTOFF = (
+    10  # it does nothing but look, and services come back under the work's hands when it is given up
+)
 _UNLESS_GIVEN: dict[str, Any] = {"retries": 3, "retry_delay": timedelta(seconds=30)}
 
 
@@ -256,6 +260,10 @@ class MaintenanceWindow(TaskGroup):
             service: StartInWindow(task_id=f"start_{service}", service_name=service, **moving)
             for service in self.plan.starts
         }
+        self._until_cutoff: UntilCutoff | None = None
+        if self._terms.cut_work:
+            persistent = {"retries": _TRIES_UNTIL_CUTOFF, "retry_delay": timedelta(seconds=10)}
+            self._until_cutoff = UntilCutoff(task_id="until_cutoff", **{**ours, **persistent})
         self._close = CloseWindow(task_id="close", **cluster, **ours)
         self._verdict = Verdict(task_id="verdict", **ours)
 
@@ -269,7 +277,11 @@ class MaintenanceWindow(TaskGroup):
         work = self._work()
         ids = {task.task_id for task in work}
         begin = [task for task in work if ids.isdisjoint(task.upstream_task_ids)]
-        end = [self._behind(task) for task in work if _may_outlast_what_follows(task, ids)]
+        if self._until_cutoff is None:
+            end = [self._behind(task) for task in work if _may_outlast_what_follows(task, ids)]
+        else:
+            self._until_cutoff.work = sorted(ids)
+            end = [self._until_cutoff]
         self._open_only_after_what_the_work_waits_for(work)
         order = self._order()
         stopped_first = [service for service in self.plan.stops if all(then != service for _, then in order)]
@@ -283,6 +295,8 @@ class MaintenanceWindow(TaskGroup):
         started_first = [self._starts[service] for service in stopped_last]
         for service in stopped_last:
             self._stops[service].set_downstream(begin or started_first)
+            if self._until_cutoff is not None:
+                self._stops[service].set_downstream(self._until_cutoff)
         for start in started_first:
             start.set_upstream(end)
         self._close.set_downstream(self._verdict)
@@ -291,7 +305,7 @@ class MaintenanceWindow(TaskGroup):
     def _work(self) -> list[AnyOperator]:
         """Return the author's own tasks, each of which runs only while the window is open."""
         ours = {self._open, *self._stops.values(), *self._starts.values(), self._close, self._verdict}
-        work = [task for task in self if task not in ours and task is not self._outcome]
+        work = [task for task in self if task not in {*ours, self._outcome, self._until_cutoff}]
         for task in work:
             Admission.require(self._terms, task)
         return work

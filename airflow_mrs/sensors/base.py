@@ -45,7 +45,7 @@ class MRSSensor(RendersTexts, BaseSensorOperator):
     :param mrs_conn_id: the Airflow connection, of type ``mrs``. (templated)
     :param deferrable: whether to wait in the triggerer instead of a worker. By default as
         ``[operators] default_deferrable`` says.
-    :param poke_interval: seconds between two polls, or a timedelta.
+    :param poke_interval: seconds between two polls, or a timedelta; in reschedule mode at least ten.
     :param timeout: seconds for the whole wait, or a timedelta.
     """
 
@@ -71,6 +71,8 @@ class MRSSensor(RendersTexts, BaseSensorOperator):
         for policy in ("soft_fail", "never_fail", "silent_fail", "exponential_backoff"):
             check_flag(getattr(self, policy), policy)
         check_unless_template(check_text, mrs_conn_id, "mrs_conn_id", MRSManagerHook.default_conn_name)
+        if self.reschedule:
+            self.poke_interval = max(self.poke_interval, SHORTEST_DEFERRAL)
         # It would swallow every error of a poke in two of the modes, a wrong password too, and poke on.
         self.silent_fail = False
         self.mrs_conn_id = mrs_conn_id

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from airflow_mrs.manager.waiting import Reading
 
 SHORTEST_DEFERRAL = 10.0
-"""Seconds before which no trigger should fire: Airflow can fail a task whose deferral is shorter than five or so."""
+"""
+Seconds before which no trigger should fire, and no sensor be rescheduled: Airflow can fail a task that comes back within
+five or so. Its process has not ended by then, and that end is taken for the new one's.
+"""
 
 TRIGGER_GRACE = 120.0
 """

@@ -369,7 +369,7 @@ def test_work_that_is_cut_is_cut_in_the_triggerer_too(monkeypatch: pytest.Monkey
     clock = SimpleNamespace(time=lambda: 1000.0)
     monkeypatch.setattr(admission, "time", clock)
 
-    begun._cut({"task": one}, 1005.0)
+    begun._cut({"task": one, "ti": SimpleNamespace(next_method=None)}, 1005.0)
     clock.time = lambda: 1002.0  # it worked for a while before it defers
 
     assert one.execution_timeout == timedelta(seconds=5)

@@ -105,6 +105,15 @@ def is_claiming(context: Context, window: WindowKey) -> bool:
     return "running" in {states.get(f"{window.group_id}.open"), states.get(window.group_id)}
 
 
+def is_over(state: str | None) -> bool:
+    """
+    Tell whether a task has come to its end.
+
+    :param state: its state; None where it has not begun.
+    """
+    return state in _TASK_IS_OVER
+
+
 def is_at_a_standstill(states: TaskStates) -> bool:
     """
     Tell whether a window that is not over only waits for somebody to take it up again.
