@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, BaseOperator
 
 from airflow_mrs.faults import no_retry_of_what_cannot_change
+from airflow_mrs.hooks.lookup import PatientHook
 from airflow_mrs.hooks.mrs_manager import MRSManagerHook
 from airflow_mrs.maintenance.hooks import best_effort
 from airflow_mrs.maintenance.state.record import WindowRecord
@@ -72,7 +73,7 @@ class CloseWindow(RendersTexts, BaseOperator):
         if not standing.record.closed:  # by an earlier try
             standing = self.terms.begin_to_close(context)
         store, record = standing.store, standing.record
-        with no_retry_of_what_cannot_change(), MRSManagerHook(self.mrs_conn_id) as hook:
+        with no_retry_of_what_cannot_change(), PatientHook(self.mrs_conn_id) as hook:
             self.terms.require_same_cluster(standing, hook.settings, check_cluster_id(self.cluster_id))
             now = time.time()
             name = f"{hook.settings}: closing {record.holder}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from airflow.providers.common.compat.sdk import DAG, AirflowException, AirflowFailException, BaseOperator
 
 from airflow_mrs.faults import no_retry_of_what_cannot_change
-from airflow_mrs.hooks.mrs_manager import MRSManagerHook
+from airflow_mrs.hooks.lookup import PatientHook
 from airflow_mrs.maintenance.state.observations import Observations
 from airflow_mrs.maintenance.state.record import WindowKey, WindowRecord, new_id
 from airflow_mrs.maintenance.state.runs import (
@@ -146,7 +146,7 @@ class BringBack(MRSCommandOperator):
         if record.holder != self._key(context):
             self.log.info("The cluster is taken care of by %s", record.holder)
             return ""
-        with MRSManagerHook(record.mrs_conn_id) as hook:
+        with PatientHook(record.mrs_conn_id) as hook:
             down = tuple(dict.fromkeys((*record.down, *self._not_up(hook, record, record.before))))
         record = WindowStore(self.store).update(
             record, lambda kept: replace(kept.begin_to_close(), down=down)
@@ -230,7 +230,7 @@ class BringBack(MRSCommandOperator):
     def _require_same_cluster(self, record: WindowRecord) -> None:
         """Let nobody who writes a Variable lead the guard to another cluster."""
         with no_retry_of_what_cannot_change():
-            settings = MRSManagerHook(record.mrs_conn_id).settings
+            settings = PatientHook(record.mrs_conn_id).settings
             leads_to = WindowStore.of(settings, record.cluster_id)
         if leads_to.name != self.store:
             raise AirflowFailException(
@@ -241,7 +241,7 @@ class BringBack(MRSCommandOperator):
 
     def _start(self, context: Context, record: WindowRecord, names: Sequence[str]) -> str:
         """Try each start, also after one that failed, and say what came of all."""
-        with MRSManagerHook(record.mrs_conn_id) as hook:
+        with PatientHook(record.mrs_conn_id) as hook:
             for name in names:
                 self.log.warning("%s was running before, and is not", name)
                 change = ServiceChange(
@@ -264,7 +264,7 @@ class BringBack(MRSCommandOperator):
         text = f"{WindowStore(self.store)}: a window {why}, and services were down: started {started}"
         return f"{text}; NOT started: {not_started}." if failed else f"{text}."
 
-    def _not_up(self, hook: MRSManagerHook, record: WindowRecord, names: Iterable[str]) -> dict[str, str]:
+    def _not_up(self, hook: PatientHook, record: WindowRecord, names: Iterable[str]) -> dict[str, str]:
         """Return those services that are not up, as far as Manager tells, each with its state in words."""
         not_up = {}
         for name in names:

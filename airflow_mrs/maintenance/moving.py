@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from airflow_mrs.faults import no_retry_of_what_cannot_change
-from airflow_mrs.hooks.mrs_manager import MRSManagerHook
+from airflow_mrs.hooks.lookup import PatientHook
 from airflow_mrs.manager.arguments import check_cluster_id
 from airflow_mrs.manager.model import NO_COMMAND, ServiceState
 from airflow_mrs.manager.waiting import Contact, look
@@ -55,7 +55,7 @@ class _InWindow(MRSCommandOperator):
         :param event: what the trigger says.
         """
         with no_retry_of_what_cannot_change():
-            settings = MRSManagerHook(self.mrs_conn_id).settings
+            settings = PatientHook(self.mrs_conn_id).settings
         self._require_same_cluster(self.terms.standing(context), settings)
         return _ended(context, super().execute_complete(context, event))
 
@@ -82,7 +82,7 @@ class StopInWindow(_InWindow, MRSStopServiceOperator):
             self.log.info("%s was not running when the window was opened", self.service_name)
             return NO_COMMAND
         self._refuse_after(context, record.cutoff)
-        with no_retry_of_what_cannot_change(), MRSManagerHook(self.mrs_conn_id) as hook:
+        with no_retry_of_what_cannot_change(), PatientHook(self.mrs_conn_id) as hook:
             self._require_same_cluster(standing, hook.settings)
             self._note_beginning(context)
             return _ended(context, self._move(context, hook))
@@ -122,7 +122,7 @@ class StartInWindow(_InWindow, MRSStartServiceOperator):
         if self.service_name not in standing.record.before:
             self.log.info("%s was not running when the window was opened", self.service_name)
             return NO_COMMAND
-        with no_retry_of_what_cannot_change(), MRSManagerHook(self.mrs_conn_id) as hook:
+        with no_retry_of_what_cannot_change(), PatientHook(self.mrs_conn_id) as hook:
             self._require_same_cluster(standing, hook.settings)
             self._wait_for_manager(context, hook)
             self._note_beginning(context)
@@ -136,7 +136,7 @@ class StartInWindow(_InWindow, MRSStartServiceOperator):
         """
         self.terms.begin_to_close(context)
 
-    def _wait_for_manager(self, context: Context, hook: MRSManagerHook) -> None:
+    def _wait_for_manager(self, context: Context, hook: PatientHook) -> None:
         """
         Let an outage of Manager pass, which would use up the tries of a start.
 

@@ -108,7 +108,11 @@ class WaitTimedOut(MRSError):
 
 
 class ContactLost(MRSError):
-    """Manager gave no usable answer for so long that the wait was given up; the command may go on."""
+    """
+    Manager gave no usable answer for so long that the wait was given up; the command may go on.
+
+    Or Airflow did not find the connection for so long.
+    """
 
 
 class StateContradicts(MRSError):

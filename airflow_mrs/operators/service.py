@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_mrs.faults import no_retry_of_what_cannot_change
+from airflow_mrs.hooks.lookup import PatientHook
 from airflow_mrs.hooks.mrs_manager import MRSManagerHook
 from airflow_mrs.manager.arguments import check_cluster_id, check_flag, check_service_name
 from airflow_mrs.manager.change import Action, ServiceChange
@@ -212,7 +213,7 @@ class MRSRestartServiceOperator(_ServiceOperator):
         command_id = super().execute_complete(context, event)
         if event["action"] != Action.STOP:
             return command_id
-        with no_retry_of_what_cannot_change(), MRSManagerHook(event["mrs_conn_id"]) as hook:
+        with no_retry_of_what_cannot_change(), PatientHook(event["mrs_conn_id"]) as hook:
             start = replace(
                 told_by(event), action=Action.START, status_property=hook.settings.status_property
             )

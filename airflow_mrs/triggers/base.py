@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_mrs.hooks.lookup import look_up
 from airflow_mrs.hooks.mrs_manager import MRSManagerHook
 from airflow_mrs.manager.arguments import check_moment, check_seconds, check_text
 from airflow_mrs.manager.errors import MRSError
@@ -144,10 +145,11 @@ class MRSTrigger(BaseTrigger):
         )
 
     async def _wait(self) -> None:
-        settings = await MRSManagerHook.get_settings_async(self.mrs_conn_id)
+        name = f"MRS connection {self.mrs_conn_id!r}: {self.subject}"
+        settings = await look_up(self.mrs_conn_id, name, self.deadline, self.log)
         aio = await asyncio.to_thread(_import_driver)
         now = time.time()
-        contact = Contact(f"{settings}: {self.subject}", self.poll_interval, self.deadline, now)
+        contact = Contact(name, self.poll_interval, self.deadline, now)
         async with aio.shared_client(settings) as client:
             await client.run(self.procedure(contact, settings), self.log, max_age=self.poll_interval / 2)
 

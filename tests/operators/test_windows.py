@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_mrs.hooks import lookup
 from airflow_mrs.maintenance import admission, closing, moving
 from airflow_mrs.maintenance.state.store import WindowStore
 from airflow_mrs.simulator.faults import Patch, Status, Word
@@ -442,7 +443,10 @@ def test_the_guard_tries_every_start_and_comes_again(manager: Simulator) -> None
     assert look_after().state == "success"
 
 
-def test_one_cluster_that_is_gone_does_not_keep_others_down(manager: Simulator) -> None:
+def test_one_cluster_that_is_gone_does_not_keep_others_down(
+    manager: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookup, "PATIENCE", 0.0)
     held_by_somebody(manager)
     manager.cluster.set_state("HBase", "stopped")
     gone = replace(record_of(manager), mrs_conn_id="no_such_connection")

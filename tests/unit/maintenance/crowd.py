@@ -577,8 +577,9 @@ def simulated(monkeypatch: pytest.MonkeyPatch, crowd: Crowd) -> Iterator[None]:
             patch.setattr(module, "time", time)
         for module in (record, opening):
             patch.setattr(module, "datetime", Clock)
-        for module in (moving, closing, guard, opening):
-            patch.setattr(module, "MRSManagerHook", hook)
+        for module in (moving, closing, guard):
+            patch.setattr(module, "PatientHook", hook)
+        patch.setattr(opening, "MRSManagerHook", hook)
         patch.setattr(opening, "longest_stillness", lambda *_: 600.0)
         patch.setattr(opening, "why_unfit", lambda *_: None)
         patch.setattr(variables, "Variable", make_variables(crowd))
