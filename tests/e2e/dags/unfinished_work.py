@@ -29,6 +29,10 @@ with (
         """Fail, and be tried again in an hour."""
         raise RuntimeError("The work failed.")
 
+    @task(pool="no_slots")
+    def without_a_slot() -> None:
+        """Never begin."""
+
     @task.sensor(mode="reschedule", poke_interval=A_DAY.total_seconds(), timeout=2 * A_DAY.total_seconds())
     def rescheduled() -> bool:
         """Look again tomorrow."""
@@ -44,8 +48,8 @@ with (
     other_run: Any = {"trigger_dag_id": "endless", "wait_for_completion": True, "poke_interval": 3600}
     TriggerDagRunOperator(task_id="deferred_for_a_run", deferrable=True, **other_run)
     TriggerDagRunOperator(task_id="polling_a_run", deferrable=False, **other_run)
-    EmptyOperator(task_id="without_a_slot", pool="no_slots")
     ApprovalOperator(task_id="for_a_person", subject="Go on?")
     to_be_retried() >> EmptyOperator(task_id="not_begun")
+    without_a_slot()
     rescheduled()
     mapped.expand(number=[1, 2])
