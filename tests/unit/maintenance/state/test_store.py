@@ -376,7 +376,8 @@ def test_stores_are_told_apart_by_host_and_port_and_cluster(airflow: type[Unlist
     stores = [WindowStore.of(one, cluster) for one in settings for cluster in (1, 11)]
 
     for number, store in enumerate(stores):
-        assert store.claim(wanted(str(number)), alive) is not None
+        record = replace(wanted(str(number)), cluster_id=(1, 11)[number % 2])
+        assert store.claim(record, alive) is not None
 
     assert len(set(stores)) == 6
     assert sorted(stores, key=str) == sorted(WindowStore.all(), key=str)
