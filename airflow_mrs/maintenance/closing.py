@@ -20,7 +20,7 @@ from airflow_mrs.manager import protocol
 from airflow_mrs.manager.arguments import check_cluster_id, check_text
 from airflow_mrs.manager.errors import RequestRefused
 from airflow_mrs.manager.model import NO_COMMAND, ClusterHealth, Service, ServiceState
-from airflow_mrs.manager.waiting import Contact
+from airflow_mrs.manager.waiting import LONGEST_LOCKOUT, Contact, outlast_refusals
 from airflow_mrs.templates import RendersTexts, check_unless_template
 
 if TYPE_CHECKING:
@@ -78,8 +78,9 @@ class CloseWindow(RendersTexts, BaseOperator):
             now = time.time()
             name = f"{hook.settings}: closing {record.holder}"
             deadline = now + self.terms.settles_within.total_seconds()
+            settling = _settle(Contact(name, 5.0, deadline, now), self._looks(hook, record), record)
             services, health = hook.client.run(
-                _settle(Contact(name, 5.0, deadline, now), self._looks(hook, record), record), self.log
+                outlast_refusals(settling, name, max(deadline, now + LONGEST_LOCKOUT)), self.log
             )
         summary = self._summarise(context, standing, services, health)
         self._remember_durations(context, store)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -11,36 +12,43 @@ from airflow.providers.common.compat.sdk import DAG, AirflowException, AirflowFa
 
 from airflow_mrs.faults import no_retry_of_what_cannot_change
 from airflow_mrs.hooks.lookup import PatientHook
+from airflow_mrs.maintenance.state import rejections, variables
 from airflow_mrs.maintenance.state.observations import Observations
 from airflow_mrs.maintenance.state.record import WindowKey, WindowRecord, new_id
 from airflow_mrs.maintenance.state.runs import (
-    RunsUnreadable,
     is_alive,
     is_at_a_standstill,
     run_states,
     window_states,
 )
-from airflow_mrs.maintenance.state.store import WindowStore
+from airflow_mrs.maintenance.state.store import PREFIX, WindowStore
 from airflow_mrs.maintenance.state.variables import VariablesUnreadable
 from airflow_mrs.manager.arguments import check_flag, check_seconds, check_text
 from airflow_mrs.manager.change import Action, ServiceChange
-from airflow_mrs.manager.errors import InvalidArgument, MRSError
+from airflow_mrs.manager.errors import ContactLost, InvalidArgument, LoginRefused, MRSError
 from airflow_mrs.manager.model import ServiceState
+from airflow_mrs.manager.sending import ask_briefly
+from airflow_mrs.manager.waiting import Contact, outlast_refusals
+from airflow_mrs.manager.words import listed
 from airflow_mrs.operators.base import MRSCommandOperator
 from airflow_mrs.operators.service import told_by, undertake
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_mrs.maintenance.state.runs import TaskStates
+    from airflow_mrs.manager.settings import Settings
     from airflow_mrs.operators.base import Undertaking
 
 FIND, BRING_BACK, REPORT = "find", "bring_back", "report"
 _HOLDS_FOR_SECONDS = 4 * 3600.0
 _MOST_RUNS = 12
 """Runs of the guard at a time: a cluster that takes an hour keeps none of the others waiting."""
+
+_CLOCKS_DIFFER = 3600.0
+_LONGEST_WINDOW = 366 * 86_400.0
 
 
 class Find(TypedDict):
@@ -64,13 +72,13 @@ class FindDeadWindows(BaseOperator):
         :raises VariablesUnreadable: where Airflow does not tell.
         """
         found: list[Find] = []
-        problems: list[str] = []
+        problems = self._nobodys()
         observations = Observations.read()
         for store in WindowStore.all():
             try:
-                if dead := self._dead_windows(context, store, observations):
+                if dead := self._dead_windows(context, store, observations, problems):
                     found.append(Find(store=store.name, dead=dead))
-            except (VariablesUnreadable, RunsUnreadable):
+            except VariablesUnreadable:
                 raise
             except Exception as error:  # one cluster's trouble must not keep the others down
                 self.log.exception("%s", store)
@@ -80,31 +88,65 @@ class FindDeadWindows(BaseOperator):
         ti.xcom_push(key="problems", value=problems)
         return found
 
+    def _nobodys(self) -> list[str]:
+        """Name what is kept like windows and belongs to no cluster, so that nobody is looked after by it."""
+        problems = []
+        if strays := WindowStore.strays():
+            problems.append(
+                f"These Variables are named like those of maintenance windows, and belong to none: {listed(strays)}. Look "
+                "whether they were some cluster's, and delete them."
+            )
+        if damaged := variables.damaged():
+            problems.append(
+                f"These Variables hold no list of the windows' Variables any more: {listed(damaged)}. So windows may be "
+                "missing. Look at the clusters, start what should run, and delete them."
+            )
+        return problems
+
     def _dead_windows(
-        self, context: Context, store: WindowStore, observations: Observations
+        self, context: Context, store: WindowStore, observations: Observations, problems: list[str]
     ) -> dict[str, str]:
         windows = store.read()
         windows.require_readable()
         dead = {}
         for record in windows.standing():
-            reason = self._why_dead(context, record, observations)
+            states = window_states(context, record.holder)
+            reason = self._why_dead(context, record, states, observations)
             self.log.info("%s: %s %s", store, record.holder, reason or "is under way")
             if reason is not None:
                 dead[record.id] = reason
+            elif doubt := _why_doubtful(record, states):
+                problems.append(
+                    f"It is not known whether {record.holder} goes on, which holds cluster {store}: {doubt}. Look at the "
+                    f"cluster, start what should run, and delete Variable {store.key(record)}."
+                )
         return dead
 
-    def _why_dead(self, context: Context, record: WindowRecord, observations: Observations) -> str | None:
+    def _why_dead(
+        self, context: Context, record: WindowRecord, states: TaskStates, observations: Observations
+    ) -> str | None:
         if record.lapses <= time.time():
             return (
                 f"should have been closed by {datetime.fromtimestamp(record.lapses, UTC):%Y-%m-%d %H:%M} UTC"
             )
         if not is_alive(context, record):
             return "is over and was not closed"
-        states = window_states(context, record.holder)
         still = observations.still_for(record.id, states) if is_at_a_standstill(states) else 0.0
         if still >= record.still_after:
             return f"has come to a standstill {still / 60:.0f} minutes ago"
         return None
+
+
+def _why_doubtful(record: WindowRecord, states: TaskStates) -> str | None:
+    """Tell why a window that seems to go on may have been made up; None where nothing speaks for that."""
+    now = time.time()
+    if not states:
+        return "its run has no such tasks"
+    if record.opened > now + _CLOCKS_DIFFER:
+        return "it is said to have been opened in the future"
+    if max(record.lapses - now, record.still_after) > _LONGEST_WINDOW:
+        return "it is said to go on for more than a year"
+    return None
 
 
 class BringBack(MRSCommandOperator):
@@ -136,22 +178,19 @@ class BringBack(MRSCommandOperator):
         :param context: Airflow's context.
         :return: what was done, in words; empty where nothing had to be.
         """
-        try:
+        with _telling_the_report(context):
             record = self._claim(context)
-        except AirflowException as error:
-            context["ti"].xcom_push(key="why", value=str(error))  # for the report
-            raise
-        if record is None:
-            return ""
-        if record.holder != self._key(context):
-            self.log.info("The cluster is taken care of by %s", record.holder)
-            return ""
-        with PatientHook(record.mrs_conn_id) as hook:
-            down = tuple(dict.fromkeys((*record.down, *self._not_up(hook, record, record.before))))
-        record = WindowStore(self.store).update(
-            record, lambda kept: replace(kept.begin_to_close(), down=down)
-        )
-        return self._start(context, record, down)
+            if record is None:
+                return ""
+            if record.holder != self._key(context):
+                self.log.info("The cluster is taken care of by %s", record.holder)
+                return ""
+            with self._manager(record) as hook:
+                down = tuple(dict.fromkeys((*record.down, *self._not_up(hook, record, record.before))))
+            record = WindowStore(self.store).update(
+                record, lambda kept: replace(kept.begin_to_close(), down=down)
+            )
+            return self._start(context, record, down)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> str:  # type: ignore[override] # a text, no id
         """
@@ -165,8 +204,9 @@ class BringBack(MRSCommandOperator):
             super().execute_complete(context, event)
         except (AirflowFailException, MRSError) as error:
             self._keep_error(context, name, error)
-        record = self._own(context)
-        return self._start(context, record, record.down[record.down.index(name) + 1 :])
+        with _telling_the_report(context):
+            record = self._own(context)
+            return self._start(context, record, record.down[record.down.index(name) + 1 :])
 
     def resumed(self, context: Context, event: Mapping[str, Any]) -> Undertaking:  # noqa: ARG002 - the event tells all
         """Return the undertaking that a trigger's event speaks of."""
@@ -194,6 +234,7 @@ class BringBack(MRSCommandOperator):
     def _claim(self, context: Context) -> WindowRecord | None:
         store, me = WindowStore(self.store), self._key(context)
         windows = store.read()
+        windows.require_readable()
         own = windows.of(me)
         if own is not None and own in windows.standing():
             self.log.info("Going on with what an earlier try has begun")
@@ -202,6 +243,8 @@ class BringBack(MRSCommandOperator):
         if not dead:
             self.log.info("Somebody else has closed what was found dead")
             return None
+        for record in dead:
+            self._require_let_in(self._require_same_cluster(record))
         now = time.time()
         wanted = WindowRecord(
             id=new_id(),
@@ -213,42 +256,74 @@ class BringBack(MRSCommandOperator):
             cutoff=None,
             lapses=now + _HOLDS_FOR_SECONDS,
         )
-        self._require_same_cluster(wanted)
-        record = store.claim(wanted, lambda other: self._is_alive(context, other))
-        if record is None:
+        claimed = store.claim(wanted, lambda other: self._is_alive(context, other))
+        if claimed is None:
             raise AirflowException(
                 f"{store}: somebody else is just claiming the cluster. The next run looks again."
             )
-        return record
+        return claimed
 
     def _is_alive(self, context: Context, record: WindowRecord) -> bool:
-        """Tell whether a window goes on; one that was found at a standstill, only if it has moved on since."""
-        if not is_alive(context, record):
-            return False
-        return record.id not in self.dead or not is_at_a_standstill(window_states(context, record.holder))
+        """
+        Tell whether a window goes on; one that was found at a standstill, only if it has moved on since.
 
-    def _require_same_cluster(self, record: WindowRecord) -> None:
+        One that does not is about to be taken over, so its record has to lead to this cluster.
+        """
+        if is_alive(context, record) and not (
+            record.id in self.dead and is_at_a_standstill(window_states(context, record.holder))
+        ):
+            return True
+        if record.has_the_cluster:
+            self._require_same_cluster(record)
+        return False
+
+    def _require_same_cluster(self, record: WindowRecord) -> Settings:
         """Let nobody who writes a Variable lead the guard to another cluster."""
         with no_retry_of_what_cannot_change():
             settings = PatientHook(record.mrs_conn_id).settings
             leads_to = WindowStore.of(settings, record.cluster_id)
         if leads_to.name != self.store:
             raise AirflowFailException(
-                f"{settings}: the window was opened on {WindowStore(self.store)}, and this connection leads to "
+                f"{settings}: {record.holder} was opened on {WindowStore(self.store)}, and this connection leads to "
                 f"{leads_to}. Nothing was started. Let it lead there again, or start the services by hand and delete the "
-                "window's Variable."
+                f"window's Variable, {WindowStore(self.store).key(record)}."
             )
+        return settings
+
+    @contextmanager
+    def _manager(self, record: WindowRecord) -> Iterator[PatientHook]:
+        """Begin a session with the Manager of this cluster, and keep in mind for the next runs if it is not let in."""
+        settings = self._require_same_cluster(record)
+        self._require_let_in(settings)
+        try:
+            with PatientHook(record.mrs_conn_id) as hook:
+                yield hook
+        except LoginRefused as refusal:
+            rejections.keep(self._rejection, settings, str(refusal))
+            raise AirflowFailException(str(refusal)) from refusal
+        else:
+            rejections.forget(self._rejection)
+
+    def _require_let_in(self, settings: Settings) -> None:
+        """Spare an account whose password was rejected: each run of the guard would be one more attempt."""
+        if reason := rejections.known(self._rejection, settings):
+            raise AirflowFailException(
+                f"{reason} So says the last try. The guard tries again when the connection has changed, or an hour after "
+                f"that; at once if you delete Variable {self._rejection}."
+            )
+
+    @property
+    def _rejection(self) -> str:
+        return self.store.replace(PREFIX, "mrs_rejected_", 1)
 
     def _start(self, context: Context, record: WindowRecord, names: Sequence[str]) -> str:
         """Try each start, also after one that failed, and say what came of all."""
-        with PatientHook(record.mrs_conn_id) as hook:
+        with self._manager(record) as hook:
             for name in names:
                 self.log.warning("%s was running before, and is not", name)
-                change = ServiceChange(
-                    Action.START, name, record.cluster_id, status_property=hook.settings.status_property
-                )
+                undertaking = undertake(self._change(hook, record, name), outlasts_refusals=True)
                 try:
-                    self.carry_out(context, hook, undertake(change), time.time() + self.timeout)
+                    self.carry_out(context, hook, undertaking, time.time() + self.timeout)
                 except MRSError as error:
                     self._keep_error(context, name, error)
             failed = self._not_up(hook, record, record.down)
@@ -264,12 +339,26 @@ class BringBack(MRSCommandOperator):
         text = f"{WindowStore(self.store)}: a window {why}, and services were down: started {started}"
         return f"{text}; NOT started: {not_started}." if failed else f"{text}."
 
+    def _change(self, hook: PatientHook, record: WindowRecord, name: str) -> ServiceChange:
+        return ServiceChange(
+            Action.START, name, record.cluster_id, status_property=hook.settings.status_property
+        )
+
     def _not_up(self, hook: PatientHook, record: WindowRecord, names: Iterable[str]) -> dict[str, str]:
-        """Return those services that are not up, as far as Manager tells, each with its state in words."""
-        not_up = {}
+        """
+        Return those services that are not up, as far as Manager tells, each with its state in words.
+
+        :raises LoginRefused: where Manager does not let the guard in.
+        :raises ContactLost: where it has not done so all the time for which the guard waits.
+        """
+        not_up, now = {}, time.time()
+        contact = Contact(f"{hook.settings}: {self.subject}", self.poll_interval, now + self.timeout, now)
         for name in names:
+            looking = ask_briefly(contact, self._change(hook, record, name).look())
             try:
-                service = hook.get_service(name, cluster_id=record.cluster_id)
+                service = hook.client.run(outlast_refusals(looking, contact.name, contact.deadline), self.log)
+            except (LoginRefused, ContactLost):
+                raise
             except MRSError as error:
                 not_up[name] = str(error)
             else:
@@ -286,6 +375,17 @@ class BringBack(MRSCommandOperator):
     def _errors(self, context: Context) -> dict[str, str]:
         ti: Any = context["ti"]
         return ti.xcom_pull(task_ids=ti.task_id, key="errors", map_indexes=ti.map_index) or {}
+
+
+@contextmanager
+def _telling_the_report(context: Context) -> Iterator[None]:
+    """Hand the reason of a failure on to the task that reports it."""
+    try:
+        yield
+    except Exception as error:
+        ti: Any = context["ti"]
+        ti.xcom_push(key="why", value=str(error))
+        raise
 
 
 class Report(BaseOperator):

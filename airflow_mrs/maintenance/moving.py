@@ -9,7 +9,7 @@ from airflow_mrs.faults import no_retry_of_what_cannot_change
 from airflow_mrs.hooks.lookup import PatientHook
 from airflow_mrs.manager.arguments import check_cluster_id
 from airflow_mrs.manager.model import NO_COMMAND, ServiceState
-from airflow_mrs.manager.waiting import Contact, look
+from airflow_mrs.manager.waiting import Contact, look, outlast_refusals
 from airflow_mrs.notes import BEGINNING, NoteKeeper
 from airflow_mrs.operators.base import MRSCommandOperator
 from airflow_mrs.operators.service import MRSStartServiceOperator, MRSStopServiceOperator
@@ -104,6 +104,7 @@ class StartInWindow(_InWindow, MRSStartServiceOperator):
     """Starts a service that was running when the window was opened, whatever happened in between."""
 
     custom_operator_name = "MRSStartServiceOperator"
+    outlasts_refusals = True
 
     def __init__(self, *, terms: Terms, **kwargs: Any) -> None:  # noqa: ANN401 - those of the base class
         super().__init__(**kwargs)
@@ -138,7 +139,7 @@ class StartInWindow(_InWindow, MRSStartServiceOperator):
 
     def _wait_for_manager(self, context: Context, hook: PatientHook) -> None:
         """
-        Let an outage of Manager pass, which would use up the tries of a start.
+        Let an outage of Manager pass, or a lockout, which would use up the tries of a start.
 
         A service that this window has stopped and that is not down now was started by something else. A further try can't
         tell, since the first one may have.
@@ -146,7 +147,8 @@ class StartInWindow(_InWindow, MRSStartServiceOperator):
         now = time.time()
         contact = Contact(f"{hook.settings}: {self.subject}", self.poll_interval, now + self.timeout, now)
         change = self._change(self.action, hook.settings.status_property)
-        service = hook.client.run(look(contact, change), self.log)
+        looking = outlast_refusals(look(contact, change), contact.name, contact.deadline)
+        service = hook.client.run(looking, self.log)
         stopped = self.terms.pull(context, f"stop_{self.service_name}", "ended") is not None
         up = service is not None and service.state in {ServiceState.UP, ServiceState.STARTING}
         started_by_others = is_first_try(context, self.retries) and stopped and up

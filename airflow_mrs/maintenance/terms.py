@@ -137,6 +137,8 @@ class Terms:
             if handed_over is None:
                 raise self._not_open(context, "it was never opened")
             record, kept = handed_over[1], False
+        if handed_over is not None and handed_over[1].id == record.id:
+            record = record.and_also(handed_over[1])  # from one of which somebody may have taken a service
         variables.enlist(store.key(record))
         return Standing(store, record, kept, windows.successor(record))
 
@@ -144,9 +146,11 @@ class Terms:
         """Return what the opening has handed over; None where that is gone, or of a form that is not ours."""
         opening = self.pull(context, "open")
         try:
-            return WindowStore(opening["store"]), WindowRecord.from_dict(opening["record"])
-        except (KeyError, TypeError, ValueError):
+            store, record = WindowStore(opening["store"]), WindowRecord.from_dict(opening["record"])
+            store.require_own(record)
+        except (AttributeError, KeyError, TypeError, ValueError):
             return None
+        return store, record
 
     def require_open(self, context: Context) -> Standing:
         """
@@ -181,7 +185,9 @@ class Terms:
         if standing.record.closed:
             raise self._not_open(context, "it is closed")
         if standing.kept:
-            record = standing.store.update(standing.record, WindowRecord.begin_to_close)
+            record = standing.store.update(
+                standing.record, lambda kept: kept.begin_to_close().and_also(standing.record)
+            )
         else:
             record = standing.record.begin_to_close()
             standing.store.write(record)

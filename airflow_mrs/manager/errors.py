@@ -29,9 +29,9 @@ class LoginRefused(MRSError):
     """
     Manager does not let this account in, and a further attempt would only bring a lockout nearer.
 
-    ``lapses`` says that the reason can go away without a change of the connection (a lockout that ends, a
-    password changed in Manager), so that the refusal is remembered for ten minutes only. A rejected password is for an
-    hour: somebody may make it the right one in Manager, and one attempt an hour is not what locks an account.
+    ``lapses`` says that the reason can go away without a change of the connection (a lockout that ends, CAPTCHAs that
+    Manager asks for no longer), so that the login is tried again some ten minutes later. Of what is about the password itself
+    each process makes one attempt an hour: somebody may make it the right one in Manager, and that is not what locks an account.
     """
 
     permanent = True

@@ -186,8 +186,7 @@ def _visit_without_cas(settings: Settings, browser: Browser, url: str) -> Flow[P
             visit.close()
             raise LoginRefused(
                 f"{settings}: Manager asks for a login, so this cluster is in security mode. Set login and password "
-                "in the connection, and leave 'auth' out of its extra or set it to 'cas'.",
-                lapses=True,
+                "in the connection, and leave 'auth' out of its extra or set it to 'cas'."
             )
         try:
             request = visit.send(response)
@@ -199,6 +198,5 @@ def _visit_without_cas(settings: Settings, browser: Browser, url: str) -> Flow[P
 def _must_change_password(settings: Settings) -> LoginRefused:
     return LoginRefused(
         f"{settings}: the password of user {settings.login!r} must be changed before anything works. Change it in "
-        "Manager, then put the new one into the connection.",
-        lapses=True,
+        "Manager, then put the new one into the connection."
     )

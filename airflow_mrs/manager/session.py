@@ -35,14 +35,21 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_REFUSAL_LAPSES_AFTER = 600.0
 _REJECTION_LAPSES_AFTER = 3600.0
+
+_LOCKOUT = 330.0
+"""Seconds that a lockout lasts by default, and half a minute."""
+
+_BETWEEN_ATTEMPTS = 600.0
+"""Seconds between two moments at which a login is tried again whose refusal can lapse: in all processes at the same ones."""
 _UNAUTHORIZED = 401
 
 _UNANSWERED_LAPSE_AFTER = 300.0
 _MOST_UNANSWERED = 2
 
 _refusals: dict[Settings, tuple[LoginRefused, float]] = {}
+"""The last refusal of each login, and until when nobody tries it again."""
+
 _unanswered: defaultdict[Settings, list[float]] = defaultdict(list)
 login_locks: defaultdict[Settings, threading.Lock] = defaultdict(threading.Lock)
 """Held by a blocking driver while it logs in, so that threads don't try a wrong password side by side."""
@@ -65,12 +72,19 @@ class Session:
 
     :param settings: where Manager is and how to get in.
     :param clock: seconds from any beginning.
+    :param wall_clock: seconds since the epoch, which other processes share.
     """
 
-    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
         self.settings = settings
         self.generation = 0
         self._clock = clock
+        self._wall_clock = wall_clock
         self._browser = Browser(settings)
         self._let_in = False
 
@@ -120,7 +134,7 @@ class Session:
         try:
             warning = yield from login.log_in(self.settings, browser)
         except LoginRefused as refusal:
-            _refusals[self.settings] = (refusal, self._clock())
+            _refusals[self.settings] = (refusal, self._clock() + self._lasts(refusal))
             raise
         except PasswordUnanswered:
             _unanswered[self.settings].append(self._clock())
@@ -161,14 +175,22 @@ class Session:
             )
 
     def _known_refusal(self) -> LoginRefused | None:
-        refusal, since = _refusals.get(self.settings, (None, 0.0))
-        if refusal is None:
-            return None
-        lapses_after = _REFUSAL_LAPSES_AFTER if refusal.lapses else _REJECTION_LAPSES_AFTER
-        if self._clock() - since <= lapses_after:
+        refusal, until = _refusals.get(self.settings, (None, 0.0))
+        if refusal is None or self._clock() <= until:
             return refusal
         _refusals.pop(self.settings, None)
         return None
+
+    def _lasts(self, refusal: LoginRefused) -> float:
+        """
+        Return for how many seconds a refusal is taken to last.
+
+        Nobody knows whether an attempt renews a lockout. So all processes that wait for its end try at the same moments, and
+        between two of these it has the time to end.
+        """
+        if not refusal.lapses:
+            return _REJECTION_LAPSES_AFTER
+        return _LOCKOUT + -(self._wall_clock() + _LOCKOUT) % _BETWEEN_ATTEMPTS
 
     def _request(self, browser: Browser, call: Call[T]) -> Request:
         url = f"{self.settings.web_origin}/web/v1{call.path}"

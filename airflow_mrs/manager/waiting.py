@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar, cast
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from airflow_mrs.manager import protocol
 from airflow_mrs.manager.errors import (
@@ -14,6 +15,7 @@ from airflow_mrs.manager.errors import (
     BadAnswer,
     CommandFailed,
     ContactLost,
+    LoginRefused,
     RequestRefused,
     SessionLost,
     StateContradicts,
@@ -23,17 +25,21 @@ from airflow_mrs.manager.errors import (
 )
 from airflow_mrs.manager.model import ClusterHealth, Command, CommandState, Service, ServiceState
 from airflow_mrs.manager.pace import Pace
-from airflow_mrs.manager.steps import Ask, Pause, Procedure, Say
+from airflow_mrs.manager.steps import Ask, Pause, Procedure, Say, Seen, Send
 from airflow_mrs.manager.words import brief
 
 if TYPE_CHECKING:
     from airflow_mrs.manager.change import ServiceChange
     from airflow_mrs.manager.protocol import Call
+    from airflow_mrs.manager.steps import Step
 
 T = TypeVar("T")
 
 LONGEST_OUTAGE = 600.0
 """Seconds without one good answer after which a wait gives up: a switchover takes up to five minutes."""
+
+LONGEST_LOCKOUT = 3600.0
+"""Seconds after which whoever has no deadline of its own gives up to wait until its login is let in."""
 
 LONGEST_BACKOFF = 60.0
 """Seconds after which the same is asked once more at the latest, however rare the polls."""
@@ -49,6 +55,9 @@ CONTRADICTING_SECONDS = 15.0
 
 LONGEST_CHANGE = 900.0
 """Seconds that a stop or a start may take unseen, where a service's state has no word for being on its way."""
+
+_NEXT_LOGIN = 15.0
+"""Seconds after which a login is asked for anew that was refused for now. The session sends one every ten minutes only."""
 
 _REFUSED_POLLS = 3
 _FIRST_PAUSE = 1.0
@@ -140,6 +149,8 @@ class Contact:
                 return cast("T", seen.value)
             if not isinstance(seen.error, PASSING):
                 raise seen.error
+            if not failures:
+                since = seen.now  # the login may have had to be waited for
             if not told:
                 told = yield from self.complain(f"no answer from Manager, asking on: {seen.error}")
             failures += 1
@@ -441,3 +452,54 @@ def look(contact: Contact, change: ServiceChange) -> Procedure[Service | None]:
 
 def _failed(contact: Contact, command: Command) -> CommandFailed:
     return CommandFailed(f"{contact.name}: failed with {command.failure}.", command)
+
+
+def outlast_refusals(procedure: Procedure[T], name: str, deadline: float) -> Procedure[T]:
+    """
+    Carry out a procedure that must not be given up because somebody has locked the account.
+
+    A login that is refused for a while only is an outage: it is asked for anew until it is let in.
+
+    :param procedure: the procedure.
+    :param name: what messages begin with.
+    :param deadline: until when, in seconds since the epoch. Then the error is one that a further try may mend.
+    :return: what the procedure returns.
+    """
+    with closing(procedure):
+        seen: Any = None  # which begins a generator
+        while True:
+            try:
+                step = procedure.send(seen)
+            except StopIteration as stop:
+                return cast("T", stop.value)
+            seen = yield step
+            if _is_refused_for_now(seen):
+                if isinstance(
+                    step, Send
+                ):  # much may have changed when the login is let in: look before it is sent again
+                    seen = replace(seen, error=SessionLost(str(seen.error)))
+                else:
+                    seen = yield from _ask_until_let_in(step, seen, name, deadline)
+
+
+def _ask_until_let_in(step: Step, seen: Seen, name: str, deadline: float) -> Procedure[Seen]:
+    since = seen.now
+    yield Say(logging.WARNING, f"{name}: {seen.error} Waiting until it is let in again")
+    while _is_refused_for_now(seen):
+        if seen.now >= deadline:
+            lost = ContactLost(
+                f"{name}: Manager has not let the account in for {seen.now - since:.0f} s. {seen.error} A command that "
+                "runs goes on in Manager."
+            )
+            return replace(seen, error=lost)
+        seen = yield Pause(min(_NEXT_LOGIN, deadline - seen.now))
+        seen = yield step
+    yield Say(
+        logging.INFO,
+        f"{name}: Manager has refused the login for {seen.now - since:.0f} s, and no longer does",
+    )
+    return seen
+
+
+def _is_refused_for_now(seen: Seen) -> bool:
+    return isinstance(seen.error, LoginRefused) and seen.error.lapses

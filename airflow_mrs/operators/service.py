@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from airflow_mrs.faults import no_retry_of_what_cannot_change
 from airflow_mrs.hooks.lookup import PatientHook
@@ -15,7 +15,7 @@ from airflow_mrs.manager.errors import RequestRefused
 from airflow_mrs.manager.model import ServiceState
 from airflow_mrs.manager.note import Note
 from airflow_mrs.manager.submission import submit
-from airflow_mrs.manager.waiting import wait_for_change
+from airflow_mrs.manager.waiting import outlast_refusals, wait_for_change
 from airflow_mrs.notes import NoteKeeper
 from airflow_mrs.operators.base import MRSCommandOperator, Undertaking
 from airflow_mrs.templates import check_unless_template
@@ -26,23 +26,33 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_mrs.manager.note import Kept
+    from airflow_mrs.manager.steps import Procedure
+    from airflow_mrs.manager.waiting import Contact
+
+T = TypeVar("T")
 
 
-def undertake(change: ServiceChange) -> Undertaking:
+def undertake(change: ServiceChange, *, outlasts_refusals: bool = False) -> Undertaking:
     """
     Return what there is to do for a change of a service.
 
     :param change: the stop or the start.
+    :param outlasts_refusals: whether a login that is refused for a while is waited for, as that of a locked account.
     """
+
+    def outlast(contact: Contact, procedure: Procedure[T]) -> Procedure[T]:
+        return outlast_refusals(procedure, contact.name, contact.deadline) if outlasts_refusals else procedure
+
     return Undertaking(
         name=str(change),
         identity=change.identity,
-        submit=lambda contact, kept: submit(contact, change, kept),
-        wait=lambda contact, command_id: wait_for_change(contact, change, command_id),
+        submit=lambda contact, kept: outlast(contact, submit(contact, change, kept)),
+        wait=lambda contact, command_id: outlast(contact, wait_for_change(contact, change, command_id)),
         trigger={
             "action": str(change.action),
             "service_name": change.service_name,
             "cluster_id": change.cluster_id,
+            "outlasts_refusals": outlasts_refusals,
         },
     )
 
@@ -57,6 +67,7 @@ class _ServiceOperator(MRSCommandOperator):
 
     template_fields: Sequence[str] = ("service_name", "cluster_id", "mrs_conn_id")
     action: ClassVar[Action]
+    outlasts_refusals: ClassVar[bool] = False
 
     def __init__(self, *, service_name: str, only_self: bool = True, **kwargs: Any) -> None:  # noqa: ANN401 - those of every operator that sends a command
         super().__init__(**kwargs)
@@ -80,7 +91,8 @@ class _ServiceOperator(MRSCommandOperator):
 
     def _move(self, context: Context, hook: MRSManagerHook) -> int:
         change = self._change(self.action, hook.settings.status_property)
-        return self.carry_out(context, hook, undertake(change), time.time() + self.timeout)
+        undertaking = undertake(change, outlasts_refusals=self.outlasts_refusals)
+        return self.carry_out(context, hook, undertaking, time.time() + self.timeout)
 
     def resumed(self, context: Context, event: Mapping[str, Any]) -> Undertaking:  # noqa: ARG002 - the event tells all
         """Return the undertaking that a trigger's event speaks of."""

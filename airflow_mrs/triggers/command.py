@@ -8,11 +8,17 @@ from airflow_mrs.manager.arguments import (
     check_choice,
     check_cluster_id,
     check_command_id,
+    check_flag,
     check_service_name,
 )
 from airflow_mrs.manager.change import Action, ServiceChange
 from airflow_mrs.manager.errors import InvalidArgument
-from airflow_mrs.manager.waiting import poll_command, wait_for_change, wait_for_command
+from airflow_mrs.manager.waiting import (
+    outlast_refusals,
+    poll_command,
+    wait_for_change,
+    wait_for_command,
+)
 from airflow_mrs.triggers.base import MRSTrigger
 
 if TYPE_CHECKING:
@@ -35,11 +41,12 @@ class MRSCommandTrigger(MRSTrigger):
     :param poll_interval: seconds between two polls.
     :param not_before: the event does not come before this moment, in seconds since the epoch.
     :param task_instance_id: the id of the task instance that waits; it comes back in the event.
+    :param outlasts_refusals: whether a login that is refused for a while is waited for, as that of a locked account.
 
     The event carries ``command_id``, ``action``, ``service_name`` and ``cluster_id`` as well.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what Airflow keeps of it
         self,
         mrs_conn_id: str,
         command_id: int | str | None,
@@ -51,6 +58,7 @@ class MRSCommandTrigger(MRSTrigger):
         poll_interval: float = 5.0,
         not_before: float = 0.0,
         task_instance_id: str | None = None,
+        outlasts_refusals: bool = False,
     ) -> None:
         super().__init__(
             mrs_conn_id,
@@ -71,6 +79,7 @@ class MRSCommandTrigger(MRSTrigger):
         self.action = action
         self.service_name = service_name
         self.cluster_id = check_cluster_id(cluster_id)
+        self.outlasts_refusals = check_flag(outlasts_refusals, "outlasts_refusals")
 
     def particulars(self) -> dict[str, Any]:
         """Return the command and what it does."""
@@ -79,6 +88,7 @@ class MRSCommandTrigger(MRSTrigger):
             "action": self.action,
             "service_name": self.service_name,
             "cluster_id": self.cluster_id,
+            "outlasts_refusals": self.outlasts_refusals,
         }
 
     @property
@@ -97,6 +107,10 @@ class MRSCommandTrigger(MRSTrigger):
 
     def procedure(self, contact: Contact, settings: Settings) -> Procedure[object]:
         """Return the wait, which ends with a look at the service where there is one."""
+        wait = self._wait_for_command(contact, settings)
+        return outlast_refusals(wait, contact.name, contact.deadline) if self.outlasts_refusals else wait
+
+    def _wait_for_command(self, contact: Contact, settings: Settings) -> Procedure[object]:
         if self.service_name is None:
             return wait_for_command(contact, check_command_id(self.command_id))
         change = ServiceChange(

@@ -13,7 +13,9 @@ import pytest
 
 from airflow_mrs.maintenance import guard, moving
 from airflow_mrs.maintenance.plan import make_plan
-from airflow_mrs.maintenance.state import observations
+from airflow_mrs.maintenance.state import observations, store, variables
+from airflow_mrs.maintenance.state.record import Phase, WindowKey
+from airflow_mrs.maintenance.state.runs import RunsUnreadable, window_states
 from airflow_mrs.maintenance.state.store import WindowStore
 from airflow_mrs.simulator.faults import Patch, Word
 from tests.operators import windows
@@ -161,7 +163,243 @@ def test_nobody_leads_the_guard_to_another_cluster(manage: Manage) -> None:
     assert sent(manager) == []
 
 
+def test_the_guard_acts_for_no_record_whose_connection_leads_elsewhere(
+    manage: Manage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where that is not the newest one of the cluster."""
+    other, manager = manage(), manage()
+    monkeypatch.setenv("AIRFLOW_CONN_MRS_OTHER", other.connection_json)
+    forged = held_by_somebody(manager, mrs_conn_id="mrs_other")
+    held_by_somebody(manager)
+    for one in (manager, other):
+        one.cluster.set_state("HBase", "stopped")
+
+    assert look_after().state == "failed"
+
+    assert "'mrs_other': " in windows.log_of_the_report()
+    assert store_of(manager).key(forged) in windows.log_of_the_report()
+    assert sent(manager) == sent(other) == []
+    assert other.journal.requests == {}
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_record_is_forged_while_the_guard_starts_services(
+    manage: Manage, monkeypatch: pytest.MonkeyPatch, *, deferrable: bool
+) -> None:
+    monkeypatch.setenv("TEST_GUARD_DEFERRABLE", str(deferrable))
+    other, manager = manage(), manage()
+    monkeypatch.setenv("AIRFLOW_CONN_MRS_OTHER", other.connection_json)
+    held_by_somebody(manager)
+    for one in (manager, other):
+        for name in ("Hive", "HBase"):
+            one.cluster.set_state(name, "stopped")
+
+    def forge(entry: Entry) -> None:
+        if entry.event == "state" and entry.details["state"] == "starting":
+            manager.faults.set("progress", Patch({"state": "IN_PROGRESS"}), times=2)
+            mine = record_of(manager)
+            write_variable(store_of(manager).key(mine), replace(mine, mrs_conn_id="mrs_other").to_json())
+
+    manager.journal.on_entry(forge)
+
+    assert look_after().state == "failed"
+
+    assert sent(other) == []
+    if deferrable:
+        assert "'mrs_other': " in windows.log_of_the_report()
+        assert sent(manager) == ["start Hive"]
+    else:
+        assert sent(manager) == ["start Hive", "start HBase"]
+
+
+def test_a_window_takes_over_through_its_own_connection(
+    manage: Manage, run_window: RunWindow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, manager = manage(), manage()
+    monkeypatch.setenv("AIRFLOW_CONN_MRS_OTHER", other.connection_json)
+    held_by_somebody(manager, mrs_conn_id="mrs_other", before=("HBase", "Kafka"), down=("Hive",))
+    for one in (manager, other):
+        for name in ("HBase", "Kafka"):
+            one.cluster.set_state(name, "stopped")
+
+    run = run_window()
+
+    assert run.state == "failed"  # for Kafka, which is not among its services
+    assert down(manager) == {"Kafka"}
+    assert other.journal.requests == {}
+
+
+def test_a_service_is_taken_out_of_the_record(
+    manager: Simulator, run_window: RunWindow, meanwhile: Callable[..., None]
+) -> None:
+    def take_out() -> None:
+        record = record_of(manager)
+        write_variable(store_of(manager).key(record), replace(record, before=("Hive",)).to_json())
+
+    meanwhile(take_out)
+
+    run = run_window(work="meanwhile")
+
+    assert run.state == "success"
+    assert not down(manager)
+    assert record_of(manager).before == ("Hive", "HBase")
+
+
 # ---- the guard --------------------------------------------------------------------------------------------
+
+
+FORGED: dict[str, dict[str, Any]] = {
+    "a path": {"before": ["HBase/../../2/services/HBase"]},
+    "a template": {"before": ["{{ conn.warehouse.password }}"]},
+    "dots": {"before": [".."]},
+    "another cluster": {"cluster_id": 2},
+    "no window": {"holder": {"dag_id": "d", "run_id": "r", "group_id": "g", "map_index": "x"}},
+    "not a number": {"lapses": float("nan")},
+    "before all time": {"lapses": -1e300},
+    "beyond all time": {"lapses": 10**400},
+    "8 MB": {"mrs_conn_id": "x" * 8_000_000},
+}
+
+
+@pytest.mark.parametrize("edit", FORGED.values(), ids=FORGED)
+def test_the_guard_names_a_record_that_somebody_has_forged(
+    manage: Manage, monkeypatch: pytest.MonkeyPatch, edit: dict[str, Any]
+) -> None:
+    """It looks after other clusters all the same."""
+    other, manager = manage(), manage()
+    monkeypatch.setenv("AIRFLOW_CONN_MRS_OTHER", other.connection_json)
+    held_by_somebody(other, mrs_conn_id="mrs_other")
+    forged = held_by_somebody(manager)
+    key = store_of(manager).key(forged)
+    write_variable(key, json.dumps({**forged.to_dict(), **edit}))
+    for one in (manager, other):
+        one.cluster.set_state("HBase", "stopped")
+
+    assert look_after().state == "failed"
+
+    assert key in windows.log_of_the_report()
+    assert len(windows.log_of_the_report()) < 2000
+    assert manager.journal.requests == {}
+    assert sent(other) == ["start HBase"]
+
+
+@pytest.mark.parametrize("key", ["mrs_window_notes", "mrs_window_10.9.9.9_28443_1_2026-old"])
+def test_the_guard_names_what_is_called_like_a_window_and_is_none(manager: Simulator, key: str) -> None:
+    held_by_somebody(manager)
+    manager.cluster.set_state("HBase", "stopped")
+    write_variable(key, "{}")
+
+    assert look_after().state == "failed"
+    assert key in windows.log_of_the_report()
+    assert not down(manager)
+    assert look_after().state == "failed"
+    assert key in windows.log_of_the_report()
+
+
+def test_the_guard_names_an_index_that_somebody_has_edited(
+    manager: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held_by_somebody(manager)
+    manager.cluster.set_state("HBase", "stopped")
+    monkeypatch.setattr(variables, "damaged", lambda: ["mrs_windows_2"])
+
+    assert look_after().state == "failed"
+    assert "mrs_windows_2" in windows.log_of_the_report()
+    assert not down(manager)
+
+
+DOUBTFUL: dict[str, tuple[dict[str, Any], str]] = {
+    "opened tomorrow": ({"opened": time.time() + 86_400, "lapses": time.time() + 90_000}, "in the future"),
+    "for ever": ({"lapses": 9e9}, "more than a year"),
+    "never at a standstill": ({"still_after": 9e9}, "more than a year"),
+}
+
+
+@pytest.mark.parametrize(("edit", "reason"), DOUBTFUL.values(), ids=DOUBTFUL)
+def test_the_guard_names_a_window_that_can_not_be_true(
+    manager: Simulator, monkeypatch: pytest.MonkeyPatch, edit: dict[str, Any], reason: str
+) -> None:
+    record = held_by_somebody(manager, **edit)
+    manager.cluster.set_state("HBase", "stopped")
+    monkeypatch.setattr(guard, "is_alive", lambda *_: True)
+    monkeypatch.setattr(guard, "window_states", lambda *_: MOVES)
+
+    assert look_after().state == "failed"
+    assert reason in windows.log_of_the_report()
+    assert store_of(manager).key(record) in windows.log_of_the_report()
+    assert sent(manager) == []
+
+
+def test_the_guard_names_a_window_whose_run_has_no_such_tasks(
+    manager: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held_by_somebody(manager)
+    manager.cluster.set_state("HBase", "stopped")
+    monkeypatch.setattr(guard, "is_alive", lambda *_: True)
+
+    assert look_after().state == "failed"
+    assert "its run has no such tasks" in windows.log_of_the_report()
+
+
+@pytest.mark.parametrize("date", ["20200101", "20991231"])
+def test_the_guard_says_so_if_it_can_not_claim_the_cluster(
+    manager: Simulator, monkeypatch: pytest.MonkeyPatch, date: str
+) -> None:
+    """A claim stands in its way, dated whenever."""
+    held_by_somebody(manager)
+    manager.cluster.set_state("HBase", "stopped")
+    held_by_somebody(
+        manager,
+        id=f"{date}T000000000000-00000000",
+        holder=WindowKey("another_dag", "another_run", "maintenance"),
+        phase=Phase.CLAIMING,
+        lapses=time.time() + 86_400,
+    )
+    monkeypatch.setattr(store, "_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(guard, "is_alive", lambda _, record: record.phase is Phase.CLAIMING)
+
+    assert look_after().state == "failed"
+    assert "somebody else is just claiming the cluster" in windows.log_of_the_report()
+    assert sent(manager) == []
+
+
+def test_what_was_found_dead_can_not_be_read_a_moment_later(
+    manager: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = held_by_somebody(manager)
+    manager.cluster.set_state("HBase", "stopped")
+    find = guard.FindDeadWindows.execute
+
+    def find_and_edit(self: guard.FindDeadWindows, context: Any) -> Any:
+        found = find(self, context)
+        write_variable(store_of(manager).key(record), "by hand")
+        return found
+
+    monkeypatch.setattr(guard.FindDeadWindows, "execute", find_and_edit)
+
+    assert look_after().state == "failed"
+    assert store_of(manager).key(record) in windows.log_of_the_report()
+
+
+def test_airflow_does_not_tell_of_one_window(manage: Manage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its run has a name, say, that its API refuses. The others are looked after."""
+    other, manager = manage(), manage()
+    monkeypatch.setenv("AIRFLOW_CONN_MRS_OTHER", other.connection_json)
+    held_by_somebody(other, mrs_conn_id="mrs_other")
+    held_by_somebody(manager, holder=WindowKey("strange", "a_run", "maintenance"))
+    other.cluster.set_state("HBase", "stopped")
+    ask = window_states
+
+    def refuse(context: Any, holder: WindowKey) -> Any:
+        if holder.dag_id == "strange":
+            raise RunsUnreadable("Airflow does not tell.")
+        return ask(context, holder)
+
+    monkeypatch.setattr(guard, "window_states", refuse)
+
+    assert look_after().state == "failed"
+    assert f"cluster {store_of(manager)} can't be looked after" in windows.log_of_the_report()
+    assert sent(other) == ["start HBase"]
 
 
 @pytest.mark.parametrize("text", ["by hand", "[]", '{"phase": "closed"}'])

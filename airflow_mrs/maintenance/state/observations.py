@@ -38,7 +38,7 @@ class Observations:
         """
         try:
             earlier = json.loads(variables.read(_KEY) or "{}")
-        except ValueError:
+        except (ValueError, RecursionError):
             earlier = {}
         return cls(earlier if isinstance(earlier, dict) else {})
 

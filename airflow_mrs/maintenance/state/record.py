@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
-import math
 import uuid
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from airflow_mrs.manager.arguments import check_service_name
+from airflow_mrs.manager.words import brief
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 NOT_MAPPED = -1
+
+MOST_CHARACTERS = 64 * 1024
+"""Of a record: many times those of one with all services of a cluster."""
+
+_LAST_MOMENT = 253402300799.0  # of the last year that a date can have
 
 
 class Phase(StrEnum):
@@ -119,6 +126,14 @@ class WindowRecord:
             took_over=(*self.took_over, *(other.id for other in others)),
         )
 
+    def and_also(self, other: WindowRecord) -> WindowRecord:
+        """
+        Return the record of a window that also brings back what another record of it names.
+
+        :param other: the other one, of the same opening; what was running then does not change.
+        """
+        return replace(self, before=_merged(other.before, self.before))
+
     def begin_to_close(self) -> WindowRecord:
         """Return the record of a window for whose stops and work it is too late."""
         return self._become(Phase.CLOSING)
@@ -151,12 +166,13 @@ class WindowRecord:
                     **fields,
                     "holder": WindowKey(**fields["holder"]),
                     "phase": Phase(fields["phase"]),
-                    "before": _texts(fields["before"]),
-                    **{name: _texts(fields.get(name, ())) for name in ("down", "took_over")},
+                    "before": _services(fields["before"]),
+                    "down": _services(fields.get("down", ())),
+                    "took_over": _texts(fields.get("took_over", ())),
                 }
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{type(error).__name__}: {error}") from None
+            raise ValueError(brief(f"{type(error).__name__}: {error}")) from None
         if wrong := [name for name, fits in _FITS.items() if not fits(getattr(record, name))]:
             raise ValueError(f"not as it should be: {', '.join(wrong)}")
         return record
@@ -173,28 +189,47 @@ class WindowRecord:
         :param text: what :meth:`to_json` returned.
         :raises ValueError: for anything else.
         """
-        fields = json.loads(text)
+        if len(text) > MOST_CHARACTERS:
+            raise ValueError(f"{len(text)} characters are too many")
+        try:
+            fields = json.loads(text)
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
         if not isinstance(fields, dict):
             raise ValueError("no JSON object")  # noqa: TRY004 - one kind of error for all that is wrong with a text
         return cls.from_dict(fields)
 
 
 def _is_text(value: object) -> bool:
-    return isinstance(value, str)
+    return isinstance(value, str) and bool(value)
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_moment(value: object) -> bool:
+    """Whether a value is a time that a window can have; also one of seconds. NaN is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _LAST_MOMENT
+
+
+def _is_window(value: object) -> bool:
+    return (
+        isinstance(value, WindowKey)
+        and all(map(_is_text, (value.dag_id, value.run_id, value.group_id)))
+        and _is_whole(value.map_index)
+    )
 
 
 _FITS: Mapping[str, Callable[[object], bool]] = {
-    "id": _is_text,
+    "id": lambda value: isinstance(value, str),
+    "holder": _is_window,
     "mrs_conn_id": _is_text,
-    "cluster_id": lambda value: isinstance(value, int),
-    "opened": _is_number,
-    "cutoff": lambda value: value is None or _is_number(value),
-    "lapses": _is_number,
-    "still_after": _is_number,
+    "cluster_id": _is_whole,
+    "opened": _is_moment,
+    "cutoff": lambda value: value is None or _is_moment(value),
+    "lapses": _is_moment,
+    "still_after": _is_moment,
 }
 
 
@@ -207,6 +242,10 @@ def _texts(given: object) -> tuple[str, ...]:
     if not isinstance(given, list | tuple) or not all(isinstance(text, str) for text in given):
         raise ValueError(f"{given!r} is no list of texts")
     return tuple(given)
+
+
+def _services(given: object) -> tuple[str, ...]:
+    return tuple(check_service_name(name) for name in _texts(given))
 
 
 def _merged(*lists: tuple[str, ...]) -> tuple[str, ...]:

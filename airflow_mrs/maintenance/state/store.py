@@ -18,16 +18,19 @@ from airflow.providers.common.compat.sdk import AirflowException
 
 from airflow_mrs.maintenance.state import variables
 from airflow_mrs.maintenance.state.record import Phase, WindowRecord
+from airflow_mrs.manager.words import brief, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from airflow_mrs.maintenance.plan import Durations
     from airflow_mrs.maintenance.state.record import WindowKey
     from airflow_mrs.manager.settings import Settings
 
 PREFIX = "mrs_window_"
-_KEY = re.compile(rf"({PREFIX}.+_\d+_\d+)(?:_(\d{{8}}T\d{{12}}-[0-9a-f]{{8}})(-claim)?)?")
+_KEY = re.compile(
+    rf"({PREFIX}[A-Za-z0-9_.-]+_[0-9]+_[0-9]+)(?:_([0-9]{{8}}T[0-9]{{12}}-[0-9a-f]{{8}})(-claim)?)?"
+)
 _NOT_IN_A_KEY = re.compile(r"[^A-Za-z0-9_.-]+")
 _DESCRIPTION = "A maintenance window of an MRS cluster"
 
@@ -36,6 +39,8 @@ KEPT = 5
 
 LEASE_SECONDS = 60.0
 """How long a claim may take. A worker that stood still for longer may have been taken for dead, and begins again."""
+
+_LONGEST_DURATION = 7 * 86_400.0  # of a stop or a start
 
 _LOOKS = 20
 _LOOK_SECONDS = 0.5
@@ -92,7 +97,7 @@ class ClusterWindows:
         :raises RecordUnreadable: naming the Variables.
         """
         if self.unreadable:
-            wrong = "; ".join(f"{key} ({reason})" for key, reason in self.unreadable.items())
+            wrong = listed([f"{key} ({reason})" for key, reason in self.unreadable.items()])
             raise RecordUnreadable(
                 f"These Variables hold no record of a maintenance window: {wrong}. So it is not known what is down "
                 "because of it. Look at the cluster, start what should run, and delete them."
@@ -131,6 +136,15 @@ class WindowStore:
         """
         matches = map(_KEY.fullmatch, variables.keys(PREFIX))
         return [cls(name) for name in sorted({match[1] for match in matches if match})]
+
+    @staticmethod
+    def strays() -> list[str]:
+        """
+        Return the Variables that look as if they were a window's, and belong to no cluster.
+
+        :raises VariablesUnreadable: where Airflow does not tell.
+        """
+        return [key for key in variables.keys(PREFIX) if not _KEY.fullmatch(key)]
 
     @classmethod
     def find(cls, holder: WindowKey) -> WindowStore | None:
@@ -177,19 +191,36 @@ class WindowStore:
             if text is None:  # deleted since it was listed
                 continue
             try:
-                record = WindowRecord.from_json(text)
+                records.append(self._read(key, text))
             except ValueError as error:
-                unreadable[key] = str(error)
-            else:
-                if self.key(record) == key:
-                    records.append(record)
-                else:
-                    unreadable[key] = f"a copy of {self.key(record)}"
+                unreadable[key] = brief(str(error))
+        for record in _taken_over_in_a_circle(records):
+            records.remove(record)
+            unreadable[self.key(record)] = (
+                "it is said to have been taken over by what it has taken over itself"
+            )
         return ClusterWindows(
             tuple(record for record in records if record.phase is not Phase.CLAIMING),
             tuple(record for record in records if record.phase is Phase.CLAIMING),
             unreadable,
         )
+
+    def _read(self, key: str, text: str) -> WindowRecord:
+        record = WindowRecord.from_json(text)
+        if self.key(record) != key:
+            raise ValueError(f"a copy of {self.key(record)}")
+        self.require_own(record)
+        return record
+
+    def require_own(self, record: WindowRecord) -> None:
+        """
+        Refuse a record that is about another cluster than that of this store.
+
+        :param record: what somebody may have edited.
+        :raises ValueError: where it is.
+        """
+        if not self.name.endswith(f"_{record.cluster_id}"):
+            raise ValueError(f"it is about another cluster, {record.cluster_id}")
 
     def write(self, record: WindowRecord) -> None:
         """
@@ -214,7 +245,7 @@ class WindowStore:
         begun, key = time.monotonic(), self.key(record)
         text = variables.read(key)
         try:
-            kept = record if text is None else WindowRecord.from_json(text)
+            kept = record if text is None else self._read(key, text)
         except ValueError as error:
             raise RecordUnreadable(
                 f"{record.holder}: Variable {key} holds no record any more: {error}"
@@ -304,10 +335,10 @@ class WindowStore:
         try:
             durations: Durations = json.loads(text or "{}")
             return {
-                service: {action: float(seconds) for action, seconds in actions.items()}
+                service: {action: _duration(seconds) for action, seconds in actions.items()}
                 for service, actions in durations.items()
             }
-        except (AttributeError, TypeError, ValueError) as error:
+        except (AttributeError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise RecordUnreadable(
                 f"Variable {self._durations} does not hold how long stops and starts took ({error}). Delete it."
             ) from None
@@ -323,3 +354,25 @@ class WindowStore:
     @property
     def _durations(self) -> str:
         return self.name.replace(PREFIX, "mrs_durations_", 1)
+
+
+def _taken_over_in_a_circle(records: Sequence[WindowRecord]) -> list[WindowRecord]:
+    """Return the records each of which stands for another one, so that nobody would bring back what they left down."""
+    taken_over = {record.id: set(record.took_over) for record in records}
+
+    def is_in_one(record: WindowRecord) -> bool:
+        reached: set[str] = set()
+        new = taken_over[record.id]
+        while new:
+            reached |= new
+            new = set[str]().union(*(taken_over.get(id_, ()) for id_ in new)) - reached
+        return record.id in reached
+
+    return [record for record in records if is_in_one(record)]
+
+
+def _duration(given: object) -> float:
+    seconds = float(given)  # type: ignore[arg-type] # whatever somebody has edited
+    if not 0 <= seconds <= _LONGEST_DURATION:
+        raise ValueError(f"{seconds} is no length of time")
+    return seconds

@@ -91,11 +91,22 @@ def enlist(*keys: str) -> None:
     _firmly(f"Variable {keys[0]!r} can't be enlisted", lambda: _access().enlist(keys))
 
 
+def damaged() -> list[str]:
+    """
+    Name the Variables by which Airflow's are listed, where it lists none itself, and which somebody has edited.
+
+    :raises VariablesUnreadable: where Airflow does not tell for a minute.
+    """
+    return _firmly("The index of windows can't be read", lambda: list(_access().damaged()))
+
+
 def _firmly(failed: str, ask: Callable[[], T]) -> T:
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
             return ask()
+        except VariablesUnreadable:
+            raise
         except Exception as error:  # whatever Airflow raises
             if time.monotonic() + _PAUSE >= deadline:
                 raise VariablesUnreadable(
@@ -112,6 +123,7 @@ class _Access(Protocol):
     def read(self, key: str) -> str | None: ...
     def keys(self, prefix: str) -> Iterable[str]: ...
     def enlist(self, keys: Iterable[str]) -> None: ...
+    def damaged(self) -> Iterable[str]: ...
 
 
 @cache
@@ -148,6 +160,10 @@ class _Database:
     def enlist(self, keys: Iterable[str]) -> None:
         """Do nothing: every Variable is listed."""
 
+    def damaged(self) -> Iterable[str]:
+        """Return nothing: there is no index."""
+        return ()
+
 
 class _Listed:
     """Airflow 3.3 and later, whose list of keys fails where it can't be read."""
@@ -164,6 +180,10 @@ class _Listed:
     def enlist(self, keys: Iterable[str]) -> None:
         """Do nothing: every Variable is listed."""
 
+    def damaged(self) -> Iterable[str]:
+        """Return nothing: there is no index."""
+        return ()
+
 
 class Indexed:
     """
@@ -172,7 +192,8 @@ class Indexed:
     A Variable is absent only if another one, which is surely there, can be read right after it. Keys are listed in an
     index. Several tasks may write that at a time, or a write may arrive late, so that an entry can get lost. So there are
     copies of it, each written on its own; what one of them lists is listed. Who adds an entry looks a while later whether
-    it is still there, and each later task of a window looks once more.
+    it is still there, and each later task of a window looks once more. A copy that somebody has edited into something else is
+    left as it is: it says that entries may be missing.
     """
 
     copies = ("mrs_windows", "mrs_windows_2", "mrs_windows_3")
@@ -195,24 +216,48 @@ class Indexed:
 
     def keys(self, prefix: str) -> Iterable[str]:
         """List the Variables of the index."""
-        entries = {entry for copy in self.copies for entry in self._entries(copy)}
-        return [key for key in entries if key.startswith(prefix)]
+        copies = {copy: self._entries(copy) for copy in self.copies}
+        damaged = [copy for copy, entries in copies.items() if entries is None]
+        if damaged and not any(copies.values()):
+            raise VariablesUnreadable(
+                f"Variables {', '.join(damaged)} hold no list of Variables any more: somebody has edited them. So it is not "
+                "known which windows there are. Look at the clusters, start what should run, and delete them."
+            )
+        return {key for entries in copies.values() for key in entries or () if key.startswith(prefix)}
 
     def enlist(self, keys: Iterable[str]) -> None:
         """Add Variables to each copy of the index where they are not there."""
         for _ in range(self.rounds):
-            incomplete = [copy for copy in self.copies if not self._entries(copy).issuperset(keys)]
+            copies = {copy: self._entries(copy) for copy in self.copies}
+            incomplete = [
+                copy
+                for copy, entries in copies.items()
+                if entries is not None and not entries.issuperset(keys)
+            ]
             if not incomplete:
                 return
             for copy in incomplete:
                 entries = self._entries(copy)
-                Variable.set(copy, json.dumps(_newest(entries.union(keys))), "Maintenance windows of MRS")
+                if entries is not None:
+                    Variable.set(copy, json.dumps(_newest(entries.union(keys))), "Maintenance windows of MRS")
             time.sleep(self.settling_seconds * (1 + random.random()))  # noqa: S311 - so that no two keep step
         raise LookupError(*keys)
 
-    def _entries(self, copy: str) -> set[str]:
+    def damaged(self) -> Iterable[str]:
+        """Name the copies of the index that somebody has edited."""
+        return [copy for copy in self.copies if self._entries(copy) is None]
+
+    def _entries(self, copy: str) -> set[str] | None:
+        """Return what a copy lists; None where it is no list of keys."""
         text = self.read(copy)
-        entries: list[str] = json.loads(text) if text else []
+        if text is None:
+            return set()
+        try:
+            entries = json.loads(text)
+        except (ValueError, RecursionError):
+            return None
+        if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
+            return None
         return set(entries)
 
 

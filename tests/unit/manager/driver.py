@@ -120,7 +120,7 @@ class Driver:
     pauses: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.session = Session(self.settings, lambda: self.clock.now)
+        self.session = Session(self.settings, lambda: self.clock.now, lambda: self.clock.now)
 
     def call(self, call: Call[T], sent: Send | None = None) -> T:
         exchange = self.session.exchange(call)

@@ -61,7 +61,17 @@ def test_a_window_that_moved_on_is_forgotten(airflow: type[Unlisted], clock: Tim
 
 
 @pytest.mark.parametrize(
-    "text", ["by hand", "[]", "null", '{"a_window": 1}', '{"a_window": {"since": "1", "last": 0}}', "{"]
+    "text",
+    [
+        "by hand",
+        "[]",
+        "null",
+        '{"a_window": 1}',
+        '{"a_window": {"since": "1", "last": 0}}',
+        "{",
+        "[" * 100_000,
+    ],
+    ids=lambda text: text[:20],
 )
 def test_what_somebody_has_edited_only_takes_longer(airflow: type[Unlisted], clock: Time, text: str) -> None:
     airflow.rows["mrs_guard_observations"] = text

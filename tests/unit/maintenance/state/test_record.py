@@ -82,6 +82,24 @@ def test_it_is_kept_as_json(record: WindowRecord) -> None:
         {"mrs_conn_id": None},
         {"lapses": "tomorrow"},
         {"lapses": float("nan")},
+        {"lapses": -1.0},
+        {"lapses": 1e300},
+        {"lapses": 10**400},
+        {"lapses": True},
+        {"cutoff": float("-inf")},
+        {"still_after": -600.0},
+        {"still_after": float("nan")},
+        {"before": ["HBase/../../cluster/2/services/HDFS"]},
+        {"before": ["{{ conn.warehouse.password }}"]},
+        {"before": [".."]},
+        {"before": ["HBase\n"]},
+        {"down": ["HBase?only_self=false"]},
+        {"took_over": [1]},
+        {"mrs_conn_id": ""},
+        {"cluster_id": True},
+        {"holder": {"dag_id": 5, "run_id": "r", "group_id": "g"}},
+        {"holder": {"dag_id": "d", "run_id": "", "group_id": "g"}},
+        {"holder": {"dag_id": "d", "run_id": "r", "group_id": "g", "map_index": "x"}},
         {"opened": float("inf")},
         {"cutoff": "03:00"},
         {"unheard_of": 1},
@@ -97,6 +115,28 @@ def test_what_somebody_has_edited_is_no_record(edit: dict[str, object]) -> None:
 def test_what_is_none_of_ours_is_no_record(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         WindowRecord.from_json(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 30_000,
+        '{"before":' * 6_000,
+        json.dumps({**OPEN.to_dict(), "before": ["HBase"] * 1_000_000}),
+        json.dumps({**OPEN.to_dict(), "x" * 8_000_000: 1}),
+    ],
+    ids=["deep list", "deep object", "a million services", "8 MB"],
+)
+def test_what_is_deep_or_giant_is_no_record(text: str) -> None:
+    with pytest.raises(ValueError, match=r".") as caught:
+        WindowRecord.from_json(text)
+    assert len(str(caught.value)) < 1000
+
+
+def test_what_is_wrong_with_a_record_is_said_in_short() -> None:
+    with pytest.raises(ValueError, match=r"characters more") as caught:
+        WindowRecord.from_dict({**OPEN.to_dict(), "x" * 8_000_000: 1})
+    assert len(str(caught.value)) < 1000
 
 
 def test_ids_sort_by_time() -> None:

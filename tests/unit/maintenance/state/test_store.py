@@ -376,7 +376,8 @@ def test_stores_are_told_apart_by_host_and_port_and_cluster(airflow: type[Unlist
     stores = [WindowStore.of(one, cluster) for one in settings for cluster in (1, 11)]
 
     for number, store in enumerate(stores):
-        assert store.claim(wanted(str(number)), alive) is not None
+        record = replace(wanted(str(number)), cluster_id=(1, 11)[number % 2])
+        assert store.claim(record, alive) is not None
 
     assert len(set(stores)) == 6
     assert sorted(stores, key=str) == sorted(WindowStore.all(), key=str)
@@ -408,9 +409,95 @@ def test_durations_are_kept_beside_it(airflow: type[Unlisted]) -> None:
     assert STORE.read().records == ()
 
 
-@pytest.mark.parametrize("text", ["by hand", "[]", '{"HBase": 1}', '{"HBase": {"stop": "long"}}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "by hand",
+        "[]",
+        '{"HBase": 1}',
+        '{"HBase": {"stop": "long"}}',
+        '{"HBase": {"stop": -600}}',
+        '{"HBase": {"stop": NaN}}',
+        '{"HBase": {"stop": Infinity}}',
+        '{"HBase": {"stop": 1e300}}',
+        '{"HBase": {"stop": ' + "9" * 400 + "}}",
+        "[" * 100_000,
+    ],
+    ids=lambda text: text[:30],
+)
 def test_durations_that_somebody_has_edited_are_named(airflow: type[Unlisted], text: str) -> None:
     airflow.rows["mrs_durations_10.0.0.5_28443_1"] = text
 
     with pytest.raises(RecordUnreadable, match="mrs_durations_"):
         STORE.read_durations()
+
+
+# ---- what somebody has written into it ---------------------------------------------------------------------
+
+
+def test_a_record_about_another_cluster_is_none(airflow: type[Unlisted]) -> None:
+    opened = claim(wanted("one"))
+    airflow.rows[STORE.key(opened)] = replace(opened, cluster_id=2).to_json()
+
+    assert list(STORE.read().unreadable) == [STORE.key(opened)]
+    with pytest.raises(RecordUnreadable, match="another cluster, 2"):
+        STORE.update(opened, WindowRecord.begin_to_close)
+
+
+def test_another_windows_record_is_not_updated(airflow: type[Unlisted]) -> None:
+    opened, other = claim(wanted("one")), wanted("two")
+    airflow.rows[STORE.key(opened)] = other.open().to_json()
+
+    with pytest.raises(RecordUnreadable, match="a copy of"):
+        STORE.update(opened, WindowRecord.begin_to_close)
+
+
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_windows_that_have_taken_each_other_over_are_named(airflow: type[Unlisted], length: int) -> None:
+    """Else none of them would stand, and nobody would bring back what they left down."""
+    records = [wanted(str(number)).open() for number in range(length)]
+    for number, record in enumerate(records):
+        STORE.write(replace(record, took_over=(records[(number + 1) % length].id,)))
+        variables.enlist(STORE.key(record))
+    sound = wanted("sound").open()
+    STORE.write(sound)
+    variables.enlist(STORE.key(sound))
+
+    windows = STORE.read()
+
+    assert set(windows.unreadable) == {STORE.key(record) for record in records}
+    assert windows.standing() == [sound]
+
+
+@pytest.mark.parametrize("text", ["8 MB", "deep"])
+def test_what_is_giant_or_deep_is_named_in_short(airflow: type[Unlisted], text: str) -> None:
+    opened = claim(wanted("one"))
+    airflow.rows[STORE.key(opened)] = {"8 MB": opened.to_json() + " " * 8_000_000, "deep": "[" * 30_000}[text]
+
+    with pytest.raises(RecordUnreadable) as caught:
+        STORE.read().require_readable()
+    assert len(str(caught.value)) < 1000
+    with pytest.raises(RecordUnreadable):
+        STORE.update(opened, WindowRecord.begin_to_close)
+
+
+STRAYS = [
+    "mrs_window_",
+    "mrs_window_notes",
+    "mrs_window_10.0.0.5_28443",
+    "mrs_window_10.0.0.5_28443_1_20260101T000000000000-00000000-old",
+    "mrs_window_10.0.0.5_28443_1_20260101T000000000000-00000000-claim-claim",
+    "mrs_window_{{ 7 * 7 }}_28443_1",
+    "mrs_window_10.0.0.5_28443_\u0661",
+]
+
+
+@pytest.mark.parametrize("key", STRAYS, ids=ascii)
+def test_what_is_named_like_a_window_and_is_none_is_a_stray(airflow: type[Unlisted], key: str) -> None:
+    opened = claim(wanted("one"))
+    airflow.rows[key] = "anything"
+    variables.enlist(key)
+
+    assert WindowStore.strays() == [key]
+    assert WindowStore.all() == [STORE]
+    assert STORE.read().records == (opened,)

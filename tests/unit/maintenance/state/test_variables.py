@@ -96,12 +96,56 @@ def test_what_is_enlisted_is_listed(airflow: type[Unlisted]) -> None:
     assert variables.keys("a_") == ["a_1", "a_2"]
 
 
-@pytest.mark.parametrize("airflow", [Unlisted], indirect=True)
-def test_an_edited_index_is_no_empty_one(airflow: type[Unlisted]) -> None:
-    airflow.rows[variables.Indexed.copies[0]] = "by hand"
+NO_INDEX = [
+    "by hand",
+    "5",
+    "null",
+    '"mrs_window_1"',
+    '{"mrs_window_1": 1}',
+    "[1]",
+    '[["a"]]',
+    "[" * 100_000,
+    "",
+]
 
-    with pytest.raises(VariablesUnreadable):
+
+@pytest.mark.parametrize("text", NO_INDEX, ids=lambda text: text[:20])
+@pytest.mark.parametrize("airflow", [Unlisted], indirect=True)
+def test_an_edited_index_is_no_empty_one(airflow: type[Unlisted], clock: Time, text: str) -> None:
+    airflow.rows[variables.Indexed.copies[0]] = text
+    begun = clock.now
+
+    with pytest.raises(VariablesUnreadable, match="somebody has edited them"):
         variables.keys("a_")
+
+    assert clock.now == begun  # it does not pass by itself
+
+
+@pytest.mark.parametrize("text", NO_INDEX, ids=lambda text: text[:20])
+@pytest.mark.parametrize("airflow", [Unlisted], indirect=True)
+def test_what_one_copy_of_the_index_has_lost_is_in_the_others(airflow: type[Unlisted], text: str) -> None:
+    variables.enlist("a_1")
+    airflow.rows[variables.Indexed.copies[1]] = text
+
+    variables.enlist("a_2")
+
+    assert variables.keys("a_") == ["a_1", "a_2"]
+    assert variables.damaged() == [variables.Indexed.copies[1]]
+    assert airflow.rows[variables.Indexed.copies[1]] == text  # for somebody to see
+
+
+@pytest.mark.parametrize("airflow", [Unlisted], indirect=True)
+def test_a_window_goes_on_where_no_copy_of_the_index_is_left(airflow: type[Unlisted]) -> None:
+    for copy in variables.Indexed.copies:
+        airflow.rows[copy] = "5"
+
+    variables.enlist("a_1")
+
+    assert variables.damaged() == list(variables.Indexed.copies)
+
+
+def test_no_index_is_damaged_where_there_is_none(airflow: type[Unlisted]) -> None:
+    assert variables.damaged() == []
 
 
 @pytest.mark.parametrize("airflow", [Unlisted], indirect=True)
