@@ -35,7 +35,6 @@ def undertake(change: ServiceChange) -> Undertaking:
     """
     return Undertaking(
         name=str(change),
-        identity=change.identity,
         submit=lambda contact, kept: submit(contact, change, kept),
         wait=lambda contact, command_id: wait_for_change(contact, change, command_id),
         trigger={

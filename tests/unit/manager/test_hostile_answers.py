@@ -10,6 +10,7 @@ from urllib.parse import urlencode, urlsplit
 
 import pytest
 from hypothesis import example, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from airflow_mrs.manager import login, protocol
@@ -368,7 +369,15 @@ def test_any_exchange_ends(call: protocol.Call[Any], answers: list[Response]) ->
 
 @given(any_json)
 def test_any_note_is_read(content: object) -> None:
-    assert Note(ServiceChange(Action.STOP, "HBase").identity).read(content) == Kept()
+    assert Note(STOP.identity).read(content) == Kept()
+
+
+@hypothesis_settings(max_examples=20, deadline=None)  # a digest takes its time
+@given(
+    st.dictionaries(st.sampled_from(["action", "digest", "cluster_id", "phase", "salt"]) | any_text, any_json)
+)
+def test_any_note_of_a_save_is_read(content: dict[str, object]) -> None:
+    assert SAVE.note(content)[1] == Kept()
 
 
 def test_a_form_whose_action_is_no_address_is_a_bad_answer() -> None:
@@ -391,7 +400,7 @@ PROCEDURES: dict[str, Callable[[Contact], Procedure[object]]] = {
     "submit": lambda contact: submit(contact, STOP, None),
     "submit again": lambda contact: submit(contact, STOP, Note(STOP.identity).submitted(1)),
     "save": lambda contact: save(contact, SAVE, None),
-    "save again": lambda contact: save(contact, SAVE, Note(SAVE.identity).submitted(1)),
+    "save again": lambda contact: save(contact, SAVE, SAVE.note(None)[0].submitted(1)),
     "wait": lambda contact: wait_for_change(contact, STOP, 1),
     "settle": lambda contact: wait_for_change(contact, STOP, None),
     "poll a command": lambda contact: wait_until_over(contact, lambda c: poll_command(c, 1)),
