@@ -57,14 +57,14 @@ class RendersTexts(Operator):
         seen_oids: set[int] | None = None,
     ) -> Any:  # noqa: ANN401
         """
-        Render a template.
+        Render a template. What a mapped task was handed by another one is none.
 
         :param content: the template, or what holds templates.
         :param context: Airflow's context.
         :param jinja_env: the environment that Airflow has chosen.
-        :param seen_oids: what is rendered already.
+        :param seen_oids: what is rendered already, or must not be.
         """
-        if isinstance(content, str) and _is_native(jinja_env):
+        if isinstance(content, str) and id(content) not in (seen_oids or ()) and _is_native(jinja_env):
             return self.dag.get_template_env(force_sandboxed=True).from_string(content).render(dict(context))
         return super().render_template(content, context, jinja_env, seen_oids)
 

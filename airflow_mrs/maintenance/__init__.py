@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from airflow_mrs.maintenance.guard import maintenance_guard_dag
 from airflow_mrs.maintenance.plan import Plan, make_plan
-from airflow_mrs.maintenance.summary import ServiceSummary, WindowSummary, to_markdown
+from airflow_mrs.maintenance.summary import ServiceSummary, WindowSummary, to_html, to_markdown
 from airflow_mrs.maintenance.window import MaintenanceWindow
 
 maintenance_window = MaintenanceWindow
@@ -18,5 +18,6 @@ __all__ = [
     "maintenance_guard_dag",
     "maintenance_window",
     "make_plan",
+    "to_html",
     "to_markdown",
 ]

@@ -21,7 +21,7 @@ from airflow_mrs.maintenance.terms import Opening
 from airflow_mrs.manager.arguments import check_cluster_id, check_text
 from airflow_mrs.manager.errors import RequestRefused
 from airflow_mrs.manager.model import ClusterHealth, ServiceState
-from airflow_mrs.manager.words import brief, listed
+from airflow_mrs.manager.words import listed
 from airflow_mrs.templates import RendersTexts, check_unless_template
 
 if TYPE_CHECKING:
@@ -227,10 +227,10 @@ class OpenWindow(RendersTexts, BaseSensorOperator):
             self.terms.refuse(context, f"there is no cluster {cluster_id}, only {known or 'none'}")
         if self.terms.cluster_name not in {None, cluster.name}:
             self.terms.refuse(
-                context, f"cluster {cluster.id} is {brief(cluster.name)!r}, not {self.terms.cluster_name!r}"
+                context, f"cluster {cluster.id} is {cluster.name!r}, not {self.terms.cluster_name!r}"
             )
         if cluster.installing_patch:
-            self.terms.refuse(context, f"a patch is being installed on {brief(cluster.name)!r}")
+            self.terms.refuse(context, f"a patch is being installed on {cluster.name!r}")
 
     def _check_health(self, context: Context, hook: MRSManagerHook) -> None:
         health = hook.get_cluster_health(check_cluster_id(self.cluster_id))

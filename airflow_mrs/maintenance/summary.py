@@ -1,11 +1,17 @@
-"""What a window did, as JSON for an XCom and as Markdown for people."""
+"""What a window did, as JSON for an XCom, and as Markdown and HTML for people."""
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 from airflow_mrs.manager.errors import InvalidArgument
+from airflow_mrs.manager.words import clean
+
+_COLUMNS = ("service", "stopped", "started", "downtime", "now")
+_IN_ADDRESSES = re.compile(r"(?<=/)(?=/)|(?<=\w\.)(?=[^\W\d])")
+_MARKS = re.compile(r"^\W|^\d+(?=[.)])|[^\w .,:;()+/'-]|_")
 
 
 class ServiceSummary(TypedDict):
@@ -44,38 +50,97 @@ class WindowSummary(TypedDict):
     differences: list[str]
 
 
+class _Parts(NamedTuple):
+    heading: str
+    rows: list[tuple[str, ...]]
+    verdict: str
+    health: str
+    differences: list[str]
+
+
 def to_markdown(summary: WindowSummary) -> str:
     """
-    Render a summary for a mail or a chat.
+    Render a summary as Markdown, for a chat.
+
+    What Manager wrote, or anybody else, is shown as text. Nothing in it is a template, a link, or any other markup, be it
+    of Markdown or of HTML.
 
     :param summary: what the window's ``close`` task returned.
     :return: a heading, a table of the services, and what is not as before.
     :raises ValueError: for anything else.
     """
+    heading, rows, verdict, health, differences = _read(summary)
+    table = (_COLUMNS, ("---",) * len(_COLUMNS), *rows)
+    return "\n".join(
+        [
+            f"### {heading}",
+            "",
+            *(f"| {' | '.join(row)} |" for row in table),
+            "",
+            f"{f'**{verdict}**' if differences else verdict} {health}",
+            *([""] if differences else []),
+            *(f"- {difference}" for difference in differences),
+        ]
+    )
+
+
+def to_html(summary: WindowSummary) -> str:
+    """
+    Render a summary as HTML, for a mail: what :func:`to_markdown` says, in the same way safe.
+
+    :param summary: what the window's ``close`` task returned.
+    :return: elements for the body of a page.
+    :raises ValueError: for anything else.
+    """
+    heading, rows, verdict, health, differences = _read(summary)
+    return "\n".join(
+        [
+            f"<h3>{heading}</h3>",
+            "<table>",
+            f"<tr><th>{'</th><th>'.join(_COLUMNS)}</th></tr>",
+            *(f"<tr><td>{'</td><td>'.join(row)}</td></tr>" for row in rows),
+            "</table>",
+            f"<p>{f'<strong>{verdict}</strong>' if differences else verdict} {health}</p>",
+            *(["<ul>"] if differences else []),
+            *(f"<li>{difference}</li>" for difference in differences),
+            *(["</ul>"] if differences else []),
+        ]
+    )
+
+
+def _read(summary: WindowSummary) -> _Parts:
     given: object = summary
     if not isinstance(given, dict) or not WindowSummary.__required_keys__ <= given.keys():
         raise InvalidArgument(
-            f"summary must be what a window returned, such as window.summary gives, not {summary!r}."
+            f"summary must be what a window returned, such as window.summary gives, not {clean(repr(summary))}."
         )
-    rows = [
-        f"| {entry['service']} | {_clock(entry['stopped'])} | {_clock(entry['started'])} "
-        f"| {_duration(entry['downtime'])} | {entry['after']} |"
-        for entry in summary["services"]
-    ]
-    good = "Everything is as before." if not summary["differences"] else "**Not everything is as before:**"
-    return "\n".join(
+    return _Parts(
+        f"Maintenance, {_clock(summary['opened'])} to {_clock(summary['closed'])} UTC",
         [
-            f"### Maintenance, {_clock(summary['opened'])} to {_clock(summary['closed'])} UTC",
-            "",
-            "| service | stopped | started | downtime | now |",
-            "|---|---|---|---|---|",
-            *rows,
-            "",
-            f"{good} Cluster health: {summary['health']}.",
-            *([""] if summary["differences"] else []),
-            *(f"- {difference}" for difference in summary["differences"]),
-        ]
+            (
+                _neutral(entry["service"]),
+                _clock(entry["stopped"]),
+                _clock(entry["started"]),
+                _duration(entry["downtime"]),
+                _neutral(entry["after"]),
+            )
+            for entry in summary["services"]
+        ],
+        "Not everything is as before:" if summary["differences"] else "Everything is as before.",
+        f"Cluster health: {_neutral(summary['health'])}.",
+        [_neutral(difference) for difference in summary["differences"]],
     )
+
+
+def _neutral(text: str) -> str:
+    """
+    Return a text of others that Markdown and HTML show as it is, and templates pass over.
+
+    To all three, a character that is named by its number is no mark. An address gets spaces, since whatever shows mails
+    makes links of those by itself.
+    """
+    apart = _IN_ADDRESSES.sub(" ", clean(text).strip())
+    return _MARKS.sub(lambda marks: "".join(f"&#{ord(mark)};" for mark in marks[0]), apart)
 
 
 def _clock(moment: float | None) -> str:

@@ -12,7 +12,7 @@ from urllib.request import Request as CookieRequest
 
 from airflow_mrs.manager.errors import BadAnswer, ForeignRedirect
 from airflow_mrs.manager.message import Flow, Request, Response
-from airflow_mrs.manager.words import brief
+from airflow_mrs.manager.words import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -165,9 +165,9 @@ class Browser:
             return urlunsplit((own.scheme, own.netloc, parts.path, parts.query, ""))
         there = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         raise ForeignRedirect(
-            f"{self._settings}: a redirect leads to {brief(there)}, which is "
+            f"{self._settings}: a redirect leads to {clean(there)}, which is "
             f"neither {self._web.scheme}://{self._web.netloc} nor {self._cas.scheme}://{self._cas.netloc}; nothing "
-            f"was sent there. If {brief(host) or 'that'} is a name of this same Manager (behind a tunnel or a DNS name), "
+            f"was sent there. If {clean(host) or 'that'} is a name of this same Manager (behind a tunnel or a DNS name), "
             "add it to 'known_as' in the connection's extra."
         )
 
@@ -209,4 +209,4 @@ class _Headers:
 
 def _bare(url: str) -> str:
     """Return an address without its query, in which tickets travel."""
-    return brief(re.split(r"[?;]", url, maxsplit=1)[0])
+    return clean(re.split(r"[?;]", url, maxsplit=1)[0])

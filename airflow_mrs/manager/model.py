@@ -1,4 +1,9 @@
-"""What MRS Manager tells about commands, services and clusters, as frozen, typed values."""
+"""
+What MRS Manager tells about commands, services and clusters, as frozen, typed values.
+
+Their texts are Manager's, each on one line, without control characters, and of 500 characters at most. They are no
+templates and no markup: whoever renders them has to escape them.
+"""
 
 from __future__ import annotations
 
@@ -144,10 +149,10 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Property:
-    """An entry of a service's ``key_property``."""
+    """An entry of a service's ``key_property``. Its value is None where it is neither a text nor a number nor a flag."""
 
     name: str
-    value: object
+    value: str | float | None
     type: str
 
 

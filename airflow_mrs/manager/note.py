@@ -56,9 +56,10 @@ class Note:
         """Say which command it became."""
         return {**self._about, "phase": "submitted", "command_id": command_id}
 
-    def done(self) -> dict[str, str | int]:
-        """Say that there is nothing to find out any more: all is over, or nothing was accepted."""
-        return {**self._about, "phase": "done"}
+    @staticmethod
+    def done() -> dict[str, str | int]:
+        """Say that there is nothing to find out any more, of whatever request: all is over, or nothing was accepted."""
+        return {"phase": "done"}
 
     def read(self, content: object) -> Kept:
         """Return what a kept note tells of this request."""

@@ -35,7 +35,7 @@ from airflow_mrs.manager.model import (
     ServiceState,
     Step,
 )
-from airflow_mrs.manager.words import brief, error_in_words
+from airflow_mrs.manager.words import MOST_ENTRIES, clean, error_in_words
 
 if TYPE_CHECKING:
     from airflow_mrs.manager.message import Response
@@ -48,6 +48,7 @@ _FULL = 100
 _MOST_METRICS = 10
 _MOST_HOSTS = 50
 _NODE_TYPES = ("active", "standby", "all")
+_ALL, _FIRST, _LAST = slice(None), slice(MOST_ENTRIES), slice(-MOST_ENTRIES, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +251,8 @@ class Envelope:
     """
     What every answer is wrapped in. Older servers spell its keys in camelCase.
 
+    Its texts are cleaned and cut, its lists cut: whoever reads on may log, store and show them.
+
     :param content: the JSON object of an answer.
     """
 
@@ -259,7 +262,7 @@ class Envelope:
     def state(self) -> str:
         """The state in Manager's own word."""
         state = _get(self.content, "state")
-        return brief(_text(state).strip()) if isinstance(state, str) else ""
+        return clean(state.strip()) if isinstance(state, str) else ""
 
     @property
     def error_code(self) -> int:
@@ -269,7 +272,7 @@ class Envelope:
     @property
     def error_description(self) -> str:
         """The text to the code."""
-        return _text(_get(self.content, "error_description"))
+        return _text(_get(self.content, "error_description")).strip()
 
     @property
     def result(self) -> Mapping[str, Any]:
@@ -305,11 +308,11 @@ class Envelope:
             or _percent(_get(self.result, "total_step_size")),
             steps=tuple(
                 Step(_text(_get(step, "name")), _text(_get(step, "description")))
-                for step in _objects(_get(self.result, "step_list"))
+                for step in _objects(_get(self.result, "step_list"), _LAST)
             ),
             failed_entities=tuple(
                 FailedEntity(_text(_get(entity, "fail_entity")), _text(_get(entity, "operation_type")))
-                for entity in _objects(_get(self.result, "fail_entity_list"))
+                for entity in _objects(_get(self.result, "fail_entity_list"), _FIRST)
             ),
         )
 
@@ -317,10 +320,10 @@ class Envelope:
         """Read a service."""
         self._require_success()
         properties = tuple(
-            Property(_text(_get(entry, "name")), _get(entry, "value"), _text(_get(entry, "type")))
-            for entry in _objects(_get(self.result, "key_property"))
+            Property(_text(_get(entry, "name")), _value(_get(entry, "value")), _text(_get(entry, "type")))
+            for entry in _objects(_get(self.result, "key_property"), _FIRST)
         )
-        word = brief(_status_word(properties, status_property))
+        word = _status_word(properties, status_property)
         return Service(service_name, cluster_id, ServiceState.from_word(word), word, properties)
 
     def clusters(self) -> list[Cluster]:
@@ -335,7 +338,7 @@ class Envelope:
                 security_mode={"sec": True, "nosec": False}.get(_text(_get(entry, "stack_model")).lower()),
                 installing_patch=_text(_get(entry, "cluster_state")).lower() == "installingpatch",
             )
-            for entry in _objects(_get(self.result, "clusters"))
+            for entry in _objects(_get(self.result, "clusters"), _FIRST)
         ]
 
     def cluster_health(self) -> ClusterHealth:
@@ -463,14 +466,16 @@ def _get(mapping: Mapping[str, Any], name: str) -> Any:  # noqa: ANN401 - JSON
     return mapping.get(head + "".join(word.capitalize() for word in tail))
 
 
-def _objects(value: object) -> list[Mapping[str, Any]]:
-    return [entry for entry in value if isinstance(entry, Mapping)] if isinstance(value, list) else []
+def _objects(value: object, which: slice = _ALL) -> list[Mapping[str, Any]]:
+    return [entry for entry in value[which] if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
 def _text(value: object) -> str:
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()  # half a surrogate pair can't be logged or stored
-    return "" if value is None or isinstance(value, list | dict) else str(value)
+    return "" if value is None or isinstance(value, list | dict) else clean(str(value))
+
+
+def _value(value: object) -> str | float | None:
+    return clean(value) if isinstance(value, str) else value if isinstance(value, int | float) else None
 
 
 def _number(value: object) -> float | None:

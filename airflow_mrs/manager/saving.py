@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
+import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +17,7 @@ from airflow_mrs.manager.errors import (
     RequestRefused,
 )
 from airflow_mrs.manager.model import NO_COMMAND, Command, CommandState, Configuration
-from airflow_mrs.manager.note import Note, Submitted
+from airflow_mrs.manager.note import Kept, Note, Submitted
 from airflow_mrs.manager.sending import ask_briefly, send
 from airflow_mrs.manager.steps import Procedure, Remember, Say
 
@@ -51,11 +53,35 @@ class ConfigurationSave:
             f"saving the configuration of {', '.join(entry.component_name for entry in self.configurations)}"
         )
 
-    @property
-    def identity(self) -> dict[str, str | int]:
-        """What tells it from others. The values themselves may be secret."""
-        digest = hashlib.sha256(json.dumps(self.send().body, sort_keys=True).encode()).hexdigest()
+    def identity(self, salt: str) -> dict[str, str | int]:
+        """
+        Return what tells it from others. The values may be secret, and whoever sees a task sees its note.
+
+        So a guess takes long, and its result is short: enough to notice that somebody has edited the DAG, but of a million
+        possible values fifteen or so fit.
+
+        :param salt: 32 hexadecimal digits; empty for the digest that notes of former versions have.
+        """
+        values = json.dumps(self.send().body, sort_keys=True).encode()
+        if not salt:
+            return self._identity(hashlib.sha256(values).hexdigest())
+        digest = hashlib.scrypt(values, salt=bytes.fromhex(salt), n=2**14, r=8, p=2, dklen=2)
+        return {**self._identity(digest.hex()), "salt": salt}
+
+    def _identity(self, digest: str) -> dict[str, str | int]:
         return {"action": "save", "digest": digest, "cluster_id": self.cluster_id}
+
+    def note(self, kept: Mapping[str, object] | None) -> tuple[Note, Kept]:
+        """
+        Return the note of this save, and what an earlier one tells of it.
+
+        :param kept: the note that an earlier try left, if there is one.
+        """
+        salt = str((kept or {}).get("salt", ""))
+        if re.fullmatch("[0-9a-f]{32}", salt):
+            note = Note(self.identity(salt))
+            return note, note.read(kept)
+        return Note(self.identity(secrets.token_hex(16))), Note(self.identity("")).read(kept)
 
     def send(self) -> Call[Command]:
         """Return the call that begins it."""
@@ -82,8 +108,7 @@ def save(
     :raises Unreachable: when nothing could be sent.
     :raises TooLate: when nothing was sent, since this process stood still again and again.
     """
-    note = Note(what.identity)
-    earlier = note.read(kept)
+    note, earlier = what.note(kept)
     if earlier.phase == "submitted" and earlier.command_id is not None:
         resumed = yield from _resume(contact, what, note, earlier.command_id, cleared=earlier.cleared)
         if resumed is not None:

@@ -26,7 +26,6 @@ from airflow_mrs.manager.errors import (
 from airflow_mrs.manager.model import ClusterHealth, Command, CommandState, Service, ServiceState
 from airflow_mrs.manager.pace import Pace
 from airflow_mrs.manager.steps import Ask, Pause, Procedure, Say, Seen, Send
-from airflow_mrs.manager.words import brief
 
 if TYPE_CHECKING:
     from airflow_mrs.manager.change import ServiceChange
@@ -369,7 +368,7 @@ def _follow(contact: Contact, command_id: int) -> Procedure[Command]:
         if command.state is CommandState.UNKNOWN and not warned:
             warned = True
             yield Say(logging.WARNING, f"{contact.name}: state {command.word!r} is not known, polling on")
-        step = f", {brief(command.steps[-1].name)}" if command.steps else ""
+        step = f", {command.steps[-1].name}" if command.steps else ""
         yield from contact.tell(f"{command.word or 'no state'}, {command.progress}%{step}")
         if contact.time_is_over:
             raise WaitTimedOut(

@@ -43,14 +43,12 @@ class Undertaking:
     A request that becomes a command, and the wait for it.
 
     :param name: what it is, in words.
-    :param identity: what tells it from others, for the note that one try leaves for the next.
     :param submit: sends the request, or finds out that there is no need to.
     :param wait: waits for the command, or without one by other means.
     :param trigger: what the trigger that waits instead has to know beside the command.
     """
 
     name: str
-    identity: Mapping[str, str | int]
     submit: Callable[[Contact, Mapping[str, object] | None], Procedure[Submitted]]
     wait: Callable[[Contact, int | None], Procedure[object]]
     trigger: Mapping[str, Any]
@@ -123,7 +121,7 @@ class MRSCommandOperator(RendersTexts, BaseOperator):
         :param must_wait: whether to wait even without ``wait_for_completion``.
         :return: the command's id; -1 when there was nothing to wait for, or none is known.
         """
-        note, keeper = Note(undertaking.identity), NoteKeeper(context, self.log)
+        keeper = NoteKeeper(context, self.log)
         self._running = f"{hook.settings}: {undertaking.name}"
         command_id = None
         try:
@@ -144,7 +142,7 @@ class MRSCommandOperator(RendersTexts, BaseOperator):
                 hook.client.run(undertaking.wait(contact, command_id), self.log, until=until)
         except OutOfPatience:
             self._defer(context, undertaking, hook.mrs_conn_id, command_id, deadline)
-        keeper.keep(note.done())
+        keeper.keep(Note.done())
         return NO_COMMAND if command_id is None else command_id
 
     def before_sending(self, context: Context) -> None:
@@ -172,7 +170,7 @@ class MRSCommandOperator(RendersTexts, BaseOperator):
             if event["status"] != "success":
                 raise_from_event(event)
         undertaking = self.resumed(context, event)
-        NoteKeeper(context, self.log).keep(Note(undertaking.identity).done())
+        NoteKeeper(context, self.log).keep(Note.done())
         self.log.info("%s is done", undertaking.name)
         return NO_COMMAND if event["command_id"] is None else int(event["command_id"])
 

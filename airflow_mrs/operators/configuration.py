@@ -119,7 +119,6 @@ class MRSSaveConfigurationOperator(MRSCommandOperator):
         )
         return Undertaking(
             name=str(what),
-            identity=what.identity,
             submit=lambda contact, kept: save(contact, what, kept),
             wait=lambda contact, command_id: self._wait(context, contact, command_id),
             trigger={"action": str(what)},

@@ -45,7 +45,6 @@ def undertake(change: ServiceChange, *, outlasts_refusals: bool = False) -> Unde
 
     return Undertaking(
         name=str(change),
-        identity=change.identity,
         submit=lambda contact, kept: outlast(contact, submit(contact, change, kept)),
         wait=lambda contact, command_id: outlast(contact, wait_for_change(contact, change, command_id)),
         trigger={

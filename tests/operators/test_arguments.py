@@ -333,6 +333,19 @@ def test_templates_are_texts_whatever_the_dag_says(native: bool) -> None:
             assert render(task, conn="007").mrs_conn_id == "007"
 
 
+@pytest.mark.parametrize("native", [False, True])
+def test_what_a_mapped_task_is_handed_is_no_template(native: bool) -> None:
+    """It may be a name that Manager gave. Airflow says so by ids, as of what is rendered already."""
+    with DAG("a_dag", schedule=None, render_template_as_native_obj=native) as dag:
+        tasks: list[Any] = [stop(dag), MRSServiceSensor(task_id="wait", service_name="HBase")]
+        tasks.append(MRSSaveConfigurationOperator(task_id="save", configurations=VALUES))
+    handed = "{{ 6 * 7 }}"
+
+    for task in tasks:
+        rendered = task.render_template(handed, {}, task.get_template_env(), {id(handed)})
+        assert (rendered, str(task.render_template(handed, {}, task.get_template_env()))) == (handed, "42")
+
+
 def test_a_template_of_all_values_is_rendered_as_the_dag_says() -> None:
     with DAG("a_dag", schedule=None, render_template_as_native_obj=True):
         saving = MRSSaveConfigurationOperator(task_id="save", configurations="{{ params.values_by_service }}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import email
+import email.policy
 import json
 import re
 import threading
@@ -13,13 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import time_machine
+from aiosmtpd.controller import Controller
 from airflow.serialization.serialized_objects import DagSerialization
 from airflow.timetables.base import TimeRestriction
+from jinja2 import Environment
 
-from airflow_mrs.maintenance import window
+from airflow_mrs.maintenance import make_plan, window
 from airflow_mrs.maintenance.hours import Hours
 from dev.database import ROOT
+from dev.processes import free_port
 from tests.operators.conftest import load_dags, states, xcom
+from tests.operators.hostile import HOSTILE, SECRET, require_clean, speak_hostile_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -179,3 +185,107 @@ def test_alerts_are_silenced(received: tuple[str, list[Any]], monkeypatch: pytes
 
     assert bodies[0]["matchers"] == [{"name": "service", "value": "HBase|Hive", "isRegex": True}]
     assert bodies[0]["startsAt"] < bodies[0]["endsAt"]
+
+
+# ---- what they pass on, when Manager's words are hostile --------------------------------------------------------
+
+
+@pytest.fixture
+def hostile(manager: Simulator, monkeypatch: pytest.MonkeyPatch) -> Simulator:
+    """A Manager that writes templates, markup and lines of a log, and a password that one of its templates asks for."""
+    speak_hostile_words(manager)
+    warehouse = {"conn_type": "generic", "password": SECRET}
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(warehouse))
+    return manager
+
+
+def run_window(path: str, **terms: Any) -> Any:
+    """Run an example at any hour, whose cluster will not be well again."""
+    [dag] = load_dags(EXAMPLES / path).values()
+    for label in ("open", "close"):
+        task: Any = dag.get_task(f"maintenance.{label}")
+        task.terms = replace(task.terms, hours=Hours(), settles_within=timedelta(seconds=0.5), **terms)
+    return dag.test()
+
+
+def require_harmless(text: str) -> None:
+    """Require that the hostile words are in a text, and do nothing in it, not even if it is rendered."""
+    assert "conn. warehouse. password" in text
+    assert Environment(autoescape=False).from_string(text).render().strip() == text.strip()
+    for mark in ("{{", "{%", "<script", "[x]", "http://", "evil.example"):
+        assert mark not in text
+    require_clean(text)
+
+
+def test_the_report_of_hostile_words(hostile: Simulator) -> None:
+    run = run_window("example_mrs_maintenance.py")
+
+    assert run.state == "failed"
+    require_harmless(str(xcom(run, "report")))
+
+
+def test_the_mail_of_hostile_words(
+    hostile: Simulator, received: tuple[str, list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mails: list[str] = []
+
+    class Mailbox:
+        async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802 - the library's name
+            body = email.message_from_bytes(envelope.content, policy=email.policy.default).get_body()
+            assert body is not None
+            mails.append(body.get_content())
+            return "250 OK"
+
+    controller = Controller(Mailbox(), hostname="127.0.0.1", port=free_port())
+    controller.start()
+    extra = {"disable_ssl": True, "disable_tls": True, "from_email": "airflow@example.com"}
+    smtp = {"conn_type": "smtp", "host": "127.0.0.1", "port": controller.port, "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", json.dumps(smtp))
+
+    run = run_window("example_mrs_maintenance_alerts.py")
+    controller.stop()
+
+    assert run.state == "failed"
+    [mail] = mails
+    require_harmless(mail)
+
+
+def test_the_question_holds_no_words_of_others() -> None:
+    """Airflow renders the body of a question. A plan is made of names that were checked."""
+    [dag] = load_dags(EXAMPLES / "example_mrs_maintenance_approval.py").values()
+    question: Any = dag.get_task("approve")
+
+    assert not set("{}<>[]") & set(question.body)
+    for arguments in ({"services": [HOSTILE]}, {"services": ["HBase"], "needs": {"HBase": [HOSTILE]}}):
+        with pytest.raises(ValueError, match="must be"):
+            make_plan(**arguments)
+
+
+@pytest.mark.parametrize("dag_id", ["example_mrs_command_sensor", "example_mrs_rolling_configuration"])
+def test_hostile_words_about_commands(
+    hostile: Simulator,
+    run: Run,
+    dag_id: str,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    hostile.faults.clear()
+    speak_hostile_words(hostile, at_the_end=False)
+
+    assert run(dag_id).state == "success"
+    require_clean([*capfd.readouterr(), *(record.getMessage() for record in caplog.records)])
+
+
+def test_a_connection_by_a_hostile_name(hostile: Simulator, capfd: pytest.CaptureFixture[str]) -> None:
+    """What a run is given is no template, though the argument that takes it is templated."""
+    [dag] = load_dags(EXAMPLES / "example_mrs_several_clusters.py").values()
+    for task in dag.tasks:
+        task.retries = 0
+
+    done = dag.test(run_conf={"connections": [HOSTILE.partition("}}")[0] + "}}"]})
+
+    assert done.state == "failed"
+    assert sent(hostile) == []
+    printed = "".join(capfd.readouterr())
+    assert "conn.warehouse.password" in printed
+    assert SECRET not in printed

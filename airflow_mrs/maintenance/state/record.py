@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from airflow_mrs.manager.arguments import check_service_name
-from airflow_mrs.manager.words import brief
+from airflow_mrs.manager.words import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -172,7 +172,7 @@ class WindowRecord:
                 }
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(brief(f"{type(error).__name__}: {error}")) from None
+            raise ValueError(clean(f"{type(error).__name__}: {error}")) from None
         if wrong := [name for name, fits in _FITS.items() if not fits(getattr(record, name))]:
             raise ValueError(f"not as it should be: {', '.join(wrong)}")
         return record

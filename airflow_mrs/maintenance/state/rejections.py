@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from airflow_mrs.maintenance.state import variables
-from airflow_mrs.manager.words import brief
+from airflow_mrs.manager.words import clean
 
 if TYPE_CHECKING:
     from airflow_mrs.manager.settings import Settings
@@ -40,7 +40,7 @@ def known(key: str, settings: Settings) -> str | None:
         case {"at": int() | float() as at, "reason": str(reason), **of_which} if (
             0 <= time.time() - at < LASTS_SECONDS and of_which == _mark(settings)
         ):
-            return brief(reason)
+            return clean(reason)
     return None
 
 
@@ -53,7 +53,7 @@ def keep(key: str, settings: Settings, reason: str) -> None:
     :param reason: what Manager said.
     :raises VariablesUnreadable: where Airflow does not confirm it.
     """
-    kept = {"at": time.time(), "reason": brief(reason), **_mark(settings)}
+    kept = {"at": time.time(), "reason": clean(reason), **_mark(settings)}
     variables.write(key, json.dumps(kept), "A login that the guard does not try again for an hour")
 
 

@@ -18,7 +18,7 @@ from airflow.providers.common.compat.sdk import AirflowException
 
 from airflow_mrs.maintenance.state import variables
 from airflow_mrs.maintenance.state.record import Phase, WindowRecord
-from airflow_mrs.manager.words import brief, listed
+from airflow_mrs.manager.words import clean, listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -193,7 +193,7 @@ class WindowStore:
             try:
                 records.append(self._read(key, text))
             except ValueError as error:
-                unreadable[key] = brief(str(error))
+                unreadable[key] = clean(str(error))
         for record in _taken_over_in_a_circle(records):
             records.remove(record)
             unreadable[self.key(record)] = (

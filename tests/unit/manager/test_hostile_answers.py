@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
 import pytest
 from hypothesis import example, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from airflow_mrs.manager import login, protocol
@@ -28,6 +30,7 @@ from airflow_mrs.manager.waiting import (
     wait_for_change,
     wait_until_over,
 )
+from airflow_mrs.manager.words import MOST_ENTRIES
 
 from .driver import NORMAL, SECURE, Driver, answer, converse, redirect
 
@@ -227,8 +230,25 @@ def only_our_own_errors() -> Iterator[None]:
         yield
     except MRSError as error:
         text = str(error)
-    text.encode()
+    require_fit(text)
     assert "s3cret-word" not in text
+
+
+def require_fit(found: object) -> None:
+    """Require that all texts of what was read are short, and fit for a log and a database."""
+    match found:
+        case str():
+            assert all(letter.isprintable() or letter.isspace() for letter in found)
+            assert len(found.splitlines()) <= 1
+            assert len(found) < 10_000
+            found.encode()
+        case list() | tuple():
+            for entry in found:
+                require_fit(entry)
+        case dict():
+            require_fit([*found, *found.values()])
+        case _ if is_dataclass(found):
+            require_fit([getattr(found, each.name) for each in fields(found)])
 
 
 @given(responses)
@@ -246,7 +266,7 @@ def test_any_answer_is_an_envelope_or_an_error(response: Response) -> None:
 def test_every_call_reads_any_json(call: protocol.Call[Any], content: dict[str, object]) -> None:
     body = json.dumps(content).encode()
     with only_our_own_errors():
-        repr(call.read(protocol.open_envelope(Response(200, (), body))))
+        require_fit(call.read(protocol.open_envelope(Response(200, (), body))))
 
 
 @given(pages)
@@ -349,7 +369,15 @@ def test_any_exchange_ends(call: protocol.Call[Any], answers: list[Response]) ->
 
 @given(any_json)
 def test_any_note_is_read(content: object) -> None:
-    assert Note(ServiceChange(Action.STOP, "HBase").identity).read(content) == Kept()
+    assert Note(STOP.identity).read(content) == Kept()
+
+
+@hypothesis_settings(max_examples=20, deadline=None)  # a digest takes its time
+@given(
+    st.dictionaries(st.sampled_from(["action", "digest", "cluster_id", "phase", "salt"]) | any_text, any_json)
+)
+def test_any_note_of_a_save_is_read(content: dict[str, object]) -> None:
+    assert SAVE.note(content)[1] == Kept()
 
 
 def test_a_form_whose_action_is_no_address_is_a_bad_answer() -> None:
@@ -372,7 +400,7 @@ PROCEDURES: dict[str, Callable[[Contact], Procedure[object]]] = {
     "submit": lambda contact: submit(contact, STOP, None),
     "submit again": lambda contact: submit(contact, STOP, Note(STOP.identity).submitted(1)),
     "save": lambda contact: save(contact, SAVE, None),
-    "save again": lambda contact: save(contact, SAVE, Note(SAVE.identity).submitted(1)),
+    "save again": lambda contact: save(contact, SAVE, SAVE.note(None)[0].submitted(1)),
     "wait": lambda contact: wait_for_change(contact, STOP, 1),
     "settle": lambda contact: wait_for_change(contact, STOP, None),
     "poll a command": lambda contact: wait_until_over(contact, lambda c: poll_command(c, 1)),
@@ -415,6 +443,19 @@ def test_no_text_of_manager_s_makes_long_messages(
     except MRSError as error:
         said = str(error)
     assert max(len(text) for text in (said, *(text for _, text in driver.lines))) < 10_000
+
+
+@pytest.mark.timeout(10)
+def test_millions_of_entries_are_cut() -> None:
+    content = b'{"state": "COMPLETE", "res_obj": {"%s": [' + b"{}," * 2_700_000 + b'{"name": "last"}]}}'
+    for name in (b"step_list", b"fail_entity_list", b"key_property", b"clusters"):
+        envelope = protocol.open_envelope(Response(200, (), content % name))
+        command = envelope.command(1)
+        assert len(command.steps) <= MOST_ENTRIES >= len(command.failed_entities)
+        assert len(envelope.clusters()) <= MOST_ENTRIES
+        assert len(envelope.service("HBase", 1, None).properties) <= MOST_ENTRIES
+        if command.steps:
+            assert command.steps[-1].name == "last"  # how far it has come
 
 
 def test_of_many_failed_entities_the_first_are_named() -> None:

@@ -171,7 +171,7 @@ class World:
         if not submitted.over:
             contact = driver.contact(poll_interval=self.poll_interval, timeout=deadline - self.clock.now)
             driver.run(wait_for_change(contact, self.change, submitted.command_id))
-        keeper.keep(Note(self.change.identity).done())
+        keeper.keep(Note.done())
 
     def _require_true_success(self) -> None:
         seen = self.last_look
