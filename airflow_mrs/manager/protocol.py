@@ -47,6 +47,12 @@ _REQUEST_TIMEOUT = 408
 _FULL = 100
 _MOST_METRICS = 10
 _MOST_HOSTS = 50
+_MOST_VALUES = 150_000
+"""No answer of Manager's has more. In memory, each may take twenty times what it takes on the wire."""
+
+_MOST_ENTRIES = 10_000
+"""Of steps, hosts and properties, those beyond tell nobody anything."""
+
 _NODE_TYPES = ("active", "standby", "all")
 
 
@@ -288,8 +294,11 @@ class Envelope:
 
     def command(self, command_id: int | None = None) -> Command:
         """Read a command; ``command_id`` where it is known, and the answer need not repeat it."""
+        found = read_whole(_get(self.content, "id"))
         if command_id is None:
-            command_id = read_whole(_get(self.content, "id"))
+            command_id = found
+        elif found is not None and found > 0 and found != command_id:  # 0 and below may stand for none
+            raise BadAnswer(f"an answer about another command, {brief(str(found))}")
         word = self.state
         try:
             state = CommandState(word.upper().replace(" ", "_").replace("-", "_"))
@@ -305,11 +314,11 @@ class Envelope:
             or _percent(_get(self.result, "total_step_size")),
             steps=tuple(
                 Step(_text(_get(step, "name")), _text(_get(step, "description")))
-                for step in _objects(_get(self.result, "step_list"))
+                for step in _objects(_get(self.result, "step_list"))[:_MOST_ENTRIES]
             ),
             failed_entities=tuple(
                 FailedEntity(_text(_get(entity, "fail_entity")), _text(_get(entity, "operation_type")))
-                for entity in _objects(_get(self.result, "fail_entity_list"))
+                for entity in _objects(_get(self.result, "fail_entity_list"))[:_MOST_ENTRIES]
             ),
         )
 
@@ -318,7 +327,7 @@ class Envelope:
         self._require_success()
         properties = tuple(
             Property(_text(_get(entry, "name")), _get(entry, "value"), _text(_get(entry, "type")))
-            for entry in _objects(_get(self.result, "key_property"))
+            for entry in _objects(_get(self.result, "key_property"))[:_MOST_ENTRIES]
         )
         word = brief(_status_word(properties, status_property))
         return Service(service_name, cluster_id, ServiceState.from_word(word), word, properties)
@@ -335,7 +344,7 @@ class Envelope:
                 security_mode={"sec": True, "nosec": False}.get(_text(_get(entry, "stack_model")).lower()),
                 installing_patch=_text(_get(entry, "cluster_state")).lower() == "installingpatch",
             )
-            for entry in _objects(_get(self.result, "clusters"))
+            for entry in _objects(_get(self.result, "clusters"))[:_MOST_ENTRIES]
         ]
 
     def cluster_health(self) -> ClusterHealth:
@@ -388,6 +397,8 @@ def open_envelope(response: Response) -> Envelope:
         raise RequestRefused(f"HTTP {status}{hint}")
     if not 200 <= status < 300:  # noqa: PLR2004
         raise BadAnswer(f"HTTP {status}")
+    if sum(map(response.body.count, (b"{", b"[", b","))) > _MOST_VALUES:
+        raise BadAnswer(f"HTTP {status} with more than {_MOST_VALUES} values")
     try:
         content = _parse(response)
     except (ValueError, RecursionError):

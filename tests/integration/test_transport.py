@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
-import requests
 import trustme
+import urllib3
 
 from airflow_mrs.manager import protocol
 from airflow_mrs.manager.errors import BadAnswer, Unreachable
@@ -57,13 +57,13 @@ def test_a_long_answer_in_tiny_pieces_is_not_copied_for_each(
         for piece in in_pieces(await self.read()):
             yield piece
 
-    def iter_content(self: requests.Response, _: int) -> Iterator[bytes]:
-        return in_pieces(self.raw.read(decode_content=True))
+    def stream(self: urllib3.HTTPResponse, *_: object, **__: object) -> Iterator[bytes]:
+        return in_pieces(self.read())
 
     manager = connect(simulate(mode="normal"))
     manager.call(protocol.list_clusters())
     monkeypatch.setattr(aiohttp.StreamReader, "iter_any", iter_any)
-    monkeypatch.setattr(requests.Response, "iter_content", iter_content)
+    monkeypatch.setattr(urllib3.HTTPResponse, "stream", stream)
     monkeypatch.setattr(Piece, "copied", 0)
 
     assert manager.call(protocol.list_clusters())
