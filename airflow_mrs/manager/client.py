@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import socket
 import ssl
@@ -109,8 +108,6 @@ class _BoundedSocket(ssl.SSLSocket):
     def sendall(self, data: Any, flags: int = 0) -> None:  # noqa: ANN401
         sending = _sending.get()
         sending.require_in_time()
-        if not sending.begun and self.pending():
-            raise ConnectionResetError(errno.ECONNRESET, "")  # what has come belongs to no request
         self.settimeout(sending.remaining())
         sending.begun = True
         super().sendall(data, flags)
@@ -128,7 +125,11 @@ class _BoundedContext(ssl.SSLContext):
 
 
 class _Connection(HTTPSConnection):
-    """Bounds the way to a connection too, however many addresses the host has."""
+    """Bounds the way to a connection too, however many addresses the host has, and is not used again with a rest in it."""
+
+    @property
+    def is_connected(self) -> bool:
+        return super().is_connected and not (isinstance(self.sock, ssl.SSLSocket) and self.sock.pending())
 
     def connect(self) -> None:
         super().connect()

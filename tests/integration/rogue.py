@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import trustme
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 MEGABYTE = 1024 * 1024
 ENDLESS = 256 * MEGABYTE
@@ -144,7 +144,9 @@ KINDS: dict[str, Callable[[], Iterator[bytes]]] = {
 
 
 @contextlib.contextmanager
-def rogues() -> Iterator[tuple[dict[str, int], str]]:
+def rogues(
+    kinds: Mapping[str, Callable[[], Iterable[bytes]]] = KINDS,
+) -> Iterator[tuple[dict[str, int], str]]:
     """Listen on a port for each kind; give the ports, and the authority's certificate."""
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -155,7 +157,7 @@ def rogues() -> Iterator[tuple[dict[str, int], str]]:
             plain.settimeout(20)
             with context.wrap_socket(plain, server_side=True) as connection:
                 while connection.recv(65_536):
-                    for piece in KINDS[name]():
+                    for piece in kinds[name]():
                         connection.sendall(piece)
                     if name == "nothing":
                         return
@@ -168,7 +170,7 @@ def rogues() -> Iterator[tuple[dict[str, int], str]]:
 
     with contextlib.ExitStack() as servers:
         ports = {}
-        for name in KINDS:
+        for name in kinds:
             server = servers.enter_context(socket.create_server(("127.0.0.1", 0)))
             servers.callback(server.shutdown, socket.SHUT_RDWR)
             threading.Thread(target=listen, args=(server, name), daemon=True).start()
