@@ -152,7 +152,7 @@ def unpack(body: bytes | bytearray, encodings: Sequence[str]) -> bytes:
     if not body or encoding in {"", "identity"}:
         return bytes(body)
     if encoding not in _PACKED:
-        raise BadAnswer(f"an answer in an encoding that nobody asked for: {brief(encoding)}")
+        raise BadAnswer(f"an answer in an encoding that nobody asked for: {brief(ascii(encoding))}")
     unpacker = zlib.decompressobj(_GZIP_OR_ZLIB)
     try:
         plain = unpacker.decompress(body, MOST_BYTES)

@@ -89,7 +89,7 @@ def test_a_ca_cert_that_is_a_pipe(tmp_path: Path) -> None:
         (gzip.compress(b"{}")[:-1], ["gzip"], "ends too early"),
         (b"{}", ["gzip"], "can't be unpacked"),
         (b"{}", ["gzip", "gzip"], "gzip,gzip"),
-        (b"{}", ["br"], "nobody asked for: br"),
+        (b"{}", ["br"], "nobody asked for: 'br'"),
         (b"{}", ["x" * 100_000], "characters more"),
     ],
     ids=["long", "cut", "broken", "twice", "br", "a long name"],
