@@ -14,7 +14,9 @@ FAST := -m 'not e2e' --numprocesses=6 --dist=worksteal
 # Each of these processes has one Airflow for all of its tests.
 E2E := -m e2e --numprocesses=3 --dist=worksteal
 
-.PHONY: help demo test fast e2e oldest soak lint types imports docs wheel check clean
+FUZZ := $(wildcard tests/unit/*/test_hostile_*.py tests/unit/*/*/test_hostile_*.py)
+
+.PHONY: help demo test fast e2e oldest fuzz soak lint types imports docs wheel check clean
 
 help:
 	@echo 'make demo     a maintenance window between a real Airflow and a simulated Manager'
@@ -22,6 +24,7 @@ help:
 	@echo 'make test     all tests: make e2e are those that start an Airflow, make fast the others'
 	@echo "              (AT='2026-10-25 02:30 Europe/Berlin' sets the clock for them)"
 	@echo 'make oldest   the same tests with the oldest Airflow and libraries that the provider works with'
+	@echo 'make fuzz     whatever may come from Manager or a Variable, at random, until something is found or Ctrl-C'
 	@echo 'make soak     200 waits for ten minutes, while sessions drop and Managers restart'
 	@echo 'make check    lint, types, imports, docs, wheel: each is a target of its own too'
 	@echo 'make clean    remove what the others made'
@@ -39,6 +42,9 @@ e2e: $(READY)
 
 oldest: $(OLDEST)/ready
 	$(OLDEST)/$(PYTEST) $(FAST)
+
+fuzz: $(READY)
+	while $(VENV)/$(PYTEST) --exitfirst --timeout=0 --hypothesis-profile=fuzz $(FUZZ); do :; done; exit 1
 
 soak: $(READY)
 	$(BIN)/python -m benchmarks.soak

@@ -7,29 +7,22 @@ import logging
 import ssl
 import time
 from contextlib import asynccontextmanager, closing, suppress
-from dataclasses import dataclass
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import aiohttp
 from yarl import URL
 
-from airflow_mrs.manager.errors import AnswerLost, BadAnswer, MRSError, Unreachable
+from airflow_mrs.manager.errors import MRSError
 from airflow_mrs.manager.message import Flow, Request, Response
 from airflow_mrs.manager.pace import Pace
 from airflow_mrs.manager.session import LogIn, Session
 from airflow_mrs.manager.steps import Ask, Logger, Pause, Procedure, Remember, Say, Seen, Send
-from airflow_mrs.manager.transport import (
-    MOST_BYTES,
-    certificate_refused,
-    find_cause,
-    make_tls_context,
-    reason,
-)
+from airflow_mrs.manager.transport import Traffic, fault, make_tls_context, unpack
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from types import SimpleNamespace
 
     from airflow_mrs.manager.protocol import Call
     from airflow_mrs.manager.settings import Settings
@@ -45,11 +38,29 @@ _LINGER = 30.0
 _LOGOUT_TIMEOUT = 5.0
 
 
-@dataclass(slots=True)
-class _Sending:
-    """One request under way, and whether any of it has left."""
+_sending: ContextVar[Traffic] = ContextVar("_sending")
 
-    begun: bool = False
+
+class _BoundedObject(ssl.SSLObject):
+    """Bounds a whole answer in bytes, and sees when the first byte of a request leaves. asyncio reads and writes through it."""
+
+    _traffic = Traffic(over=True)  # before the first request nothing may come
+
+    def write(self, data: Any) -> int:  # noqa: ANN401 - as the base class has it
+        sending = _sending.get(self._traffic)
+        if not sending.over:  # or it is that of the task which made this connection
+            self._traffic = sending
+        self._traffic.begun = True
+        return super().write(data)
+
+    def read(self, *arguments: Any) -> Any:  # noqa: ANN401
+        read: Any = super().read(*arguments)  # bytes, or how many of them are in the buffer that was given
+        self._traffic.receive(read if isinstance(read, int) else len(read))
+        return read
+
+
+class _BoundedContext(ssl.SSLContext):
+    sslobject_class = _BoundedObject
 
 
 class AsyncClient:
@@ -207,7 +218,8 @@ class AsyncClient:
 
     async def _send(self, request: Request, timeout: float | None = None) -> Response:  # noqa: ASYNC109
         http = await self._open()
-        sending = _Sending()
+        sending = Traffic()
+        token = _sending.set(sending)
         try:
             async with http.request(
                 request.method,
@@ -216,48 +228,38 @@ class AsyncClient:
                 data=request.body,
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=timeout or self.settings.timeout),
-                trace_request_ctx=sending,
             ) as answer:
                 body = bytearray()  # which grows without being copied for each piece
-                async for chunk in answer.content.iter_any():
-                    body += chunk
-                    if len(body) > MOST_BYTES:
-                        raise BadAnswer(f"an answer of more than {MOST_BYTES} bytes")
-                return Response(answer.status, tuple(answer.headers.items()), bytes(body), time.time())
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise self._fault(error, begun=sending.begun) from None
+                async for piece in answer.content.iter_any():
+                    body += piece
+                encodings = answer.headers.getall("Content-Encoding", [])
+                return Response(
+                    answer.status, tuple(answer.headers.items()), unpack(body, encodings), time.time()
+                )
+        except MRSError:
+            raise
+        except aiohttp.ClientConnectorCertificateError as error:
+            # It passes itself off as the error it wraps, but has none of its fields.
+            raise fault(self.settings, error.certificate_error, sending) from None
+        except Exception as error:  # noqa: BLE001 - whatever the library lets through
+            raise fault(self.settings, error, sending) from None
+        finally:
+            sending.over = True
+            _sending.reset(token)
 
     async def _open(self) -> aiohttp.ClientSession:
         async with self._opening:
             if self._http is None:
-                context = await asyncio.to_thread(make_tls_context, self.settings)
-                tracing = aiohttp.TraceConfig()
-                tracing.on_request_headers_sent.append(_note_beginning)
+                context = await asyncio.to_thread(make_tls_context, self.settings, _BoundedContext)
                 self._http = aiohttp.ClientSession(
                     connector=aiohttp.TCPConnector(ssl=context, limit=_MOST_CONNECTIONS),
                     cookie_jar=aiohttp.DummyCookieJar(),
                     trust_env=False,
                     max_line_size=_LONGEST_HEADER,
                     max_field_size=_LONGEST_HEADER,
-                    trace_configs=[tracing],
+                    auto_decompress=False,
                 )
             return self._http
-
-    def _fault(self, error: Exception, *, begun: bool) -> MRSError:
-        if isinstance(error, aiohttp.ClientConnectorCertificateError):
-            # It passes itself off as the error it wraps, but has none of its fields.
-            error = error.certificate_error
-        certificate = find_cause(error, ssl.SSLCertVerificationError)
-        if isinstance(certificate, ssl.SSLCertVerificationError):
-            return certificate_refused(self.settings, certificate)
-        if begun:
-            return AnswerLost(f"no answer: {reason(error)}")
-        return Unreachable(f"no connection: {reason(error)}")
-
-
-async def _note_beginning(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
-    """Note that a request leaves: aiohttp calls this right before its first byte."""
-    context.trace_request_ctx.begun = True
 
 
 def _note_exception(task: asyncio.Task[Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from email.message import Message
-from http.cookiejar import CookieJar
+from http.cookiejar import Cookie, CookieJar
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urldefrag, urljoin, urlsplit, urlunsplit
 from urllib.request import Request as CookieRequest
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _REDIRECTS = {301, 302, 303, 307, 308}
 _MOST_REDIRECTS = 10
+_MOST_COOKIES = 100
+_LONGEST_COOKIE = 8 * 1024  # browsers take half of that
 _LOGIN_PATH = re.compile(r"/cas/login(;|/?$)")
 _COOKIE_DOMAIN = re.compile(r";\s*domain\s*=\s*\"?([^;\"]*)\"?", re.IGNORECASE)
 _QUOTED_PATH = re.compile(r"(;\s*path\s*=\s*)\"([^;\"]*)\"", re.IGNORECASE)
@@ -40,6 +42,15 @@ class Page:
     response: Response
 
 
+class _Jar(CookieJar):
+    """Keeps so many cookies and no more, each in its newest value."""
+
+    def set_cookie(self, cookie: Cookie) -> None:
+        kept = {(kept.domain, kept.path, kept.name) for kept in self}
+        if len(kept) < _MOST_COOKIES or (cookie.domain, cookie.path, cookie.name) in kept:
+            super().set_cookie(cookie)
+
+
 class Browser:
     """
     A cookie jar and the two origins it may be used for: Manager's web application and its CAS.
@@ -52,7 +63,7 @@ class Browser:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._jar = CookieJar()
+        self._jar = _Jar()
         self._web = urlsplit(settings.web_origin)
         self._cas = urlsplit(settings.cas_base)
         self._own_names = {name.rstrip(".").lower() for name in settings.known_as}
@@ -84,7 +95,7 @@ class Browser:
         """
         message = Message()
         for name, value in response.headers:
-            if name.lower() in {"set-cookie", "set-cookie2"}:
+            if name.lower() in {"set-cookie", "set-cookie2"} and len(value) <= _LONGEST_COOKIE:
                 cookie = _QUOTED_PATH.sub(r"\1\2", _UNSENDABLE.sub(" ", value))
                 message["Set-Cookie"] = _COOKIE_DOMAIN.sub(self._without_own_domain, cookie)
         carrier = CookieRequest(request.url, method=request.method)  # noqa: S310 - only a carrier of cookies

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import ssl
 import time
 from contextlib import closing, suppress
@@ -13,8 +14,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPSConnection
+from urllib3.connectionpool import HTTPSConnectionPool
 
-from airflow_mrs.manager.errors import AnswerLost, BadAnswer, MRSError, TooLate, Unreachable
+from airflow_mrs.manager.errors import MRSError, TooLate
 from airflow_mrs.manager.message import Flow, Request, Response
 from airflow_mrs.manager.pace import Pace
 from airflow_mrs.manager.session import LogIn, Session, login_locks
@@ -29,14 +32,7 @@ from airflow_mrs.manager.steps import (
     Seen,
     Send,
 )
-from airflow_mrs.manager.transport import (
-    MOST_BYTES,
-    RedactTickets,
-    certificate_refused,
-    find_cause,
-    make_tls_context,
-    reason,
-)
+from airflow_mrs.manager.transport import RedactTickets, Traffic, fault, make_tls_context, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +45,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 logging.getLogger("urllib3.connectionpool").addFilter(RedactTickets())
 
-_CHUNK = 64 * 1024
+_PIECE = 64 * 1024
 _LOGOUT_TIMEOUT = 5.0
 
 
@@ -71,13 +67,12 @@ class _Allowance:
         return any(now - begun > self.seconds for now, begun in zip(_clocks(), self.begun, strict=True))
 
 
-@dataclass(slots=True)
-class _Sending:
-    """One request under way: until when, until when its first byte must leave, and whether any of it has left."""
+@dataclass(slots=True, kw_only=True)
+class _Sending(Traffic):
+    """One request under way: until when, and until when its first byte must leave."""
 
     deadline: float
     allowance: _Allowance | None = None
-    begun: bool = False
 
     def require_in_time(self) -> None:
         if self.allowance is None or not self.allowance.is_over:
@@ -101,12 +96,16 @@ _sending: ContextVar[_Sending] = ContextVar("_sending")
 
 class _BoundedSocket(ssl.SSLSocket):
     """
-    Bounds a whole request in time, where requests bounds the gap between two bytes.
+    Bounds a whole request in time, where requests bounds the gap between two bytes, and its whole answer in bytes.
 
     It also sees when the first byte of a request leaves, the moment after which nobody knows what was accepted.
     """
 
-    def sendall(self, data: Any, flags: int = 0) -> None:  # noqa: ANN401 - as the base class has it
+    def do_handshake(self, block: bool = False) -> None:
+        self.settimeout(_sending.get().remaining())
+        super().do_handshake(block)
+
+    def sendall(self, data: Any, flags: int = 0) -> None:  # noqa: ANN401
         sending = _sending.get()
         sending.require_in_time()
         self.settimeout(sending.remaining())
@@ -114,12 +113,48 @@ class _BoundedSocket(ssl.SSLSocket):
         super().sendall(data, flags)
 
     def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:  # noqa: ANN401
-        self.settimeout(_sending.get().remaining())
-        return super().recv_into(buffer, nbytes, flags)
+        sending = _sending.get()
+        self.settimeout(sending.remaining())
+        count = super().recv_into(buffer, nbytes, flags)
+        sending.receive(count)
+        return count
 
 
 class _BoundedContext(ssl.SSLContext):
     sslsocket_class = _BoundedSocket
+
+
+class _Connection(HTTPSConnection):
+    """Bounds the way to a connection too, however many addresses the host has, and is not used again with a rest in it."""
+
+    @property
+    def is_connected(self) -> bool:
+        return super().is_connected and not (isinstance(self.sock, ssl.SSLSocket) and self.sock.pending())
+
+    def connect(self) -> None:
+        super().connect()
+        self.is_verified = True  # or not, as the connection wants it: said once, not for each request
+
+    def _new_conn(self) -> socket.socket:
+        """Try all addresses of the host. Each gets its share of the time that is left: the last one may be the right one."""
+        found = socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM)
+        for left, (family, kind, protocol, _, address) in zip(range(len(found), 0, -1), found, strict=True):
+            connection = socket.socket(family, kind, protocol)
+            try:
+                connection.settimeout(_sending.get().remaining() / left)
+                connection.connect(address)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            except OSError:
+                connection.close()
+                if left == 1:
+                    raise
+            else:
+                return connection
+        raise ConnectionError  # for getaddrinfo never finds nothing
+
+
+class _Pool(HTTPSConnectionPool):
+    ConnectionCls = _Connection
 
 
 class _Adapter(HTTPAdapter):
@@ -128,6 +163,7 @@ class _Adapter(HTTPAdapter):
     def __init__(self, context: ssl.SSLContext) -> None:
         self._context = context
         super().__init__(max_retries=0)
+        self.poolmanager.pool_classes_by_scheme = {"https": _Pool}
 
     def cert_verify(self, *args: object, **kwargs: object) -> None:
         """Leave the verification to the context."""
@@ -269,7 +305,7 @@ class Client:
         self, request: Request, timeout: float | None = None, allowance: _Allowance | None = None
     ) -> Response:
         timeout = timeout or self.settings.timeout
-        sending = _Sending(time.monotonic() + timeout, allowance)
+        sending = _Sending(deadline=time.monotonic() + timeout, allowance=allowance)
         token = _sending.set(sending)
         prepared = requests.Request(
             request.method, request.url, dict(request.headers), data=request.body
@@ -277,24 +313,18 @@ class Client:
         try:
             with self._adapter.send(prepared, stream=True, timeout=timeout) as answer:
                 body = bytearray()  # which grows without being copied for each piece
-                for chunk in answer.iter_content(_CHUNK):
-                    body += chunk
-                    if len(body) > MOST_BYTES:
-                        raise BadAnswer(f"an answer of more than {MOST_BYTES} bytes")
+                for piece in answer.raw.stream(_PIECE, decode_content=False):
+                    body += piece
+                answer.raw.release_conn()
                 headers = tuple(answer.raw.headers.items())
-                return Response(answer.status_code, headers, bytes(body), time.time())
-        except (requests.RequestException, OSError) as error:
-            raise self._fault(error, begun=sending.begun) from None
+                encodings = answer.raw.headers.getlist("Content-Encoding")
+                return Response(answer.status_code, headers, unpack(body, encodings), time.time())
+        except MRSError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the libraries let ValueError, MemoryError and others through
+            raise fault(self.settings, error, sending) from None
         finally:
             _sending.reset(token)
-
-    def _fault(self, error: Exception, *, begun: bool) -> MRSError:
-        certificate = find_cause(error, ssl.SSLCertVerificationError)
-        if isinstance(certificate, ssl.SSLCertVerificationError):
-            return certificate_refused(self.settings, certificate)
-        if begun:
-            return AnswerLost(f"no answer: {reason(error)}")
-        return Unreachable(f"no connection: {reason(error)}")
 
 
 def _note(

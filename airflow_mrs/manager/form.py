@@ -13,7 +13,7 @@ _INVISIBLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORE
 _TYPED_IN = {"text", "email", "tel", "number", "search"}
 _NEVER_SENT = {"button", "reset", "file", "image"}
 _VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
-_LONGEST_PAGE = 500_000
+_LONGEST_PAGE = 128 * 1024
 
 Field = tuple[str, str]
 Attributes = dict[str, str | None]
@@ -131,7 +131,7 @@ def find_login_form(page: str) -> Form | None:
     """
     Find the login form of a page.
 
-    :param page: HTML of any quality. Only its first half million characters count.
+    :param page: HTML of any quality. Only its first 128 Ki characters count, which take a tenth of a second at worst.
     :return: the first form that asks for a password, one with the ticket of a CAS before others; or None.
     """
     parser = _FormParser()

@@ -47,6 +47,9 @@ _REQUEST_TIMEOUT = 408
 _FULL = 100
 _MOST_METRICS = 10
 _MOST_HOSTS = 50
+_MOST_VALUES = 150_000
+"""No answer of Manager's has more. In memory, each may take twenty times what it takes on the wire."""
+
 _NODE_TYPES = ("active", "standby", "all")
 _ALL, _FIRST, _LAST = slice(None), slice(MOST_ENTRIES), slice(-MOST_ENTRIES, None)
 
@@ -291,8 +294,11 @@ class Envelope:
 
     def command(self, command_id: int | None = None) -> Command:
         """Read a command; ``command_id`` where it is known, and the answer need not repeat it."""
+        found = read_whole(_get(self.content, "id"))
         if command_id is None:
-            command_id = read_whole(_get(self.content, "id"))
+            command_id = found
+        elif found is not None and found > 0 and found != command_id:  # 0 and below may stand for none
+            raise BadAnswer(f"an answer about another command, {clean(str(found))}")
         word = self.state
         try:
             state = CommandState(word.upper().replace(" ", "_").replace("-", "_"))
@@ -391,6 +397,8 @@ def open_envelope(response: Response) -> Envelope:
         raise RequestRefused(f"HTTP {status}{hint}")
     if not 200 <= status < 300:  # noqa: PLR2004
         raise BadAnswer(f"HTTP {status}")
+    if sum(map(response.body.count, (b"{", b"[", b","))) > _MOST_VALUES:
+        raise BadAnswer(f"HTTP {status} with more than {_MOST_VALUES} values")
     try:
         content = _parse(response)
     except (ValueError, RecursionError):

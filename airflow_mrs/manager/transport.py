@@ -7,20 +7,31 @@ import os
 import re
 import socket
 import ssl
+import stat
+import zlib
 from base64 import b64decode
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import certifi
 
-from airflow_mrs.manager.errors import CertificateRefused, InvalidArgument
+from airflow_mrs.manager.errors import AnswerLost, BadAnswer, CertificateRefused, InvalidArgument, Unreachable
+from airflow_mrs.manager.words import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from airflow_mrs.manager.errors import MRSError
     from airflow_mrs.manager.settings import Settings
 
-MOST_BYTES = 8 * 1024 * 1024
-"""No answer of Manager's is larger; of anything larger the rest is not read."""
+log = logging.getLogger(__name__)
+
+MOST_BYTES = 4 * 1024 * 1024
+"""No answer of Manager's is larger, as it comes and unpacked; of anything larger the rest is not read."""
+
+_TOO_LONG = f"an answer of more than {MOST_BYTES} bytes"
+_PACKED = {"gzip", "x-gzip", "deflate"}
+_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 
 _PEM = re.compile("-----BEGIN (?:X509 )?CERTIFICATE-----(.*?)-----END", re.DOTALL)
 _SECRET_IN_URL = re.compile(r"(ticket=|;jsessionid=)[^&\s\"']+", re.IGNORECASE)
@@ -40,7 +51,11 @@ def make_tls_context(
     :raises InvalidArgument: when ``ca_cert`` is neither PEM text nor the path of a PEM file.
     """
     context = context_class(ssl.PROTOCOL_TLS_CLIENT)
+    context.options |= ssl.OP_NO_RENEGOTIATION  # which a server could go on with for ever
     if not settings.verify:
+        log.warning(
+            "%s: certificates are not verified, so that anybody in between can read the password", settings
+        )
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         return context
@@ -52,7 +67,7 @@ def make_tls_context(
         elif "-----BEGIN" in settings.ca_cert:
             context.load_verify_locations(cadata=_certificates(settings.ca_cert))
         else:
-            context.load_verify_locations(cafile=os.path.expanduser(settings.ca_cert))  # noqa: PTH111
+            context.load_verify_locations(cafile=_plain_file(settings.ca_cert))
     except (OSError, ValueError) as error:
         reason = "no PEM certificates are in it"
         if isinstance(error, OSError) and not isinstance(error, ssl.SSLError):
@@ -62,6 +77,14 @@ def make_tls_context(
             f"worker and triggerer, or the PEM text itself: {reason}."
         ) from None
     return context
+
+
+def _plain_file(path: str) -> str:
+    """Return the path of a file that has an end: a pipe or a device may have none."""
+    expanded = os.path.expanduser(path)  # noqa: PTH111 - the other one fails where a user is not known
+    if not stat.S_ISREG(os.stat(expanded).st_mode):  # noqa: PTH116
+        raise ValueError("no plain file")
+    return expanded
 
 
 def _certificates(pasted: str) -> bytes:
@@ -89,6 +112,74 @@ def certificate_refused(settings: Settings, error: ssl.SSLCertVerificationError)
         "that signed it, or the certificate itself, into 'ca_cert' of the connection's extra, and reach Manager by "
         "a name that the certificate carries; setting 'verify' to false gives up the check. No credential was sent."
     )
+
+
+class TooMuch(OSError):
+    """More came over the wire than belongs to an answer. An error of the system's kind, since both libraries expect those."""
+
+
+@dataclass(slots=True)
+class Traffic:
+    """
+    What one request has sent and received, head and framing included, as the socket sees it.
+
+    :param begun: whether any of the request has left.
+    :param received: the bytes that have come since.
+    :param over: whether the answer was read to its end, so that nothing more belongs to it.
+    """
+
+    begun: bool = False
+    received: int = 0
+    over: bool = False
+
+    def receive(self, count: int) -> None:
+        """Count what has come, before a library makes anything of it."""
+        self.received += count
+        if count and (self.over or self.received > MOST_BYTES):
+            raise TooMuch
+
+
+def unpack(body: bytes | bytearray, encodings: Sequence[str]) -> bytes:
+    """
+    Undo a compression that was not asked for, but no further than an answer may be long.
+
+    :param body: what came.
+    :param encodings: the values of ``Content-Encoding``.
+    :return: the body itself.
+    :raises BadAnswer: for one that is too long, broken, or packed in another way or twice.
+    """
+    encoding = ",".join(encodings).strip().lower()
+    if not body or encoding in {"", "identity"}:
+        return bytes(body)
+    if encoding not in _PACKED:
+        raise BadAnswer(f"an answer in an encoding that nobody asked for: {clean(ascii(encoding))}")
+    unpacker = zlib.decompressobj(_GZIP_OR_ZLIB)
+    try:
+        plain = unpacker.decompress(body, MOST_BYTES)
+    except zlib.error:
+        raise BadAnswer("an answer that can't be unpacked") from None
+    if not unpacker.eof:
+        raise BadAnswer(_TOO_LONG if unpacker.unconsumed_tail else "an answer that ends too early")
+    return plain
+
+
+def fault(settings: Settings, error: Exception, traffic: Traffic) -> MRSError:
+    """
+    Name what a library raised within a request, whatever that is.
+
+    :param settings: the connection.
+    :param error: what the library raised.
+    :param traffic: what has gone over the wire.
+    :return: the error to raise.
+    """
+    if traffic.received > MOST_BYTES:
+        return BadAnswer(_TOO_LONG)
+    certificate = find_cause(error, ssl.SSLCertVerificationError)
+    if isinstance(certificate, ssl.SSLCertVerificationError):
+        return certificate_refused(settings, certificate)
+    if traffic.begun:
+        return AnswerLost(f"no answer: {reason(error)}")
+    return Unreachable(f"no connection: {reason(error)}")
 
 
 def find_cause(error: BaseException, kind: type[OSError]) -> OSError | None:

@@ -10,4 +10,5 @@ settings.register_profile(
     derandomize=True,
     database=None,
 )
+settings.register_profile("fuzz", settings.get_profile("unit"), max_examples=2_000, derandomize=False)
 settings.load_profile("unit")

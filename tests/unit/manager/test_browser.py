@@ -122,3 +122,16 @@ def test_a_redirect_in_bytes_that_are_no_text_is_still_an_address() -> None:
     target = Browser(SECURE).redirect(f"{WEB}/a/b", redirect("c d\udcff\u00e9"))
     assert target == f"{WEB}/a/c%20d?%C3%A9"
     assert Browser(SECURE).redirect(f"{WEB}/a", Response(200, (("Location", "/x"),))) is None
+
+
+def test_cookies_are_few_and_short_and_those_that_are_there_stay() -> None:
+    browser = Browser(SECURE)
+    request = browser.request("GET", WEB)
+    for answer in range(50):
+        values = ["session=1", *(f"c{answer}-{n}=x" for n in range(50)), f"long{answer}={'x' * 10_000}"]
+        browser.take_cookies(request, Response(200, tuple(("Set-Cookie", value) for value in values)))
+    browser.take_cookies(request, Response(200, (("Set-Cookie", "session=2"),)))
+    sent = cookies(browser, WEB).split("; ")
+    assert len(sent) == 100
+    assert "session=2" in sent
+    assert max(map(len, sent)) < 100

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
@@ -24,6 +25,7 @@ from airflow_mrs.manager.note import Kept, Note
 from airflow_mrs.manager.saving import ConfigurationSave, save
 from airflow_mrs.manager.session import LogIn, Session, forget_refusals
 from airflow_mrs.manager.submission import submit
+from airflow_mrs.manager.transport import unpack
 from airflow_mrs.manager.waiting import (
     poll_command,
     poll_service,
@@ -290,6 +292,14 @@ def test_no_page_takes_long(unit: str) -> None:
 @example(b"a", "text/html; charset=\0")
 def test_the_text_of_any_body_can_be_sent_back(body: bytes, content_type: str) -> None:
     Response(200, (("Content-Type", content_type),), body).text.encode()
+
+
+@given(
+    st.binary() | st.binary().map(gzip.compress), st.lists(st.sampled_from(["gzip", "deflate"]) | any_text)
+)
+def test_any_body_is_unpacked_or_an_error(body: bytes, encodings: list[str]) -> None:
+    with only_our_own_errors():
+        unpack(body, encodings)
 
 
 @given(addresses)

@@ -174,6 +174,47 @@ def test_progress_keeps_the_id_that_was_asked_for() -> None:
     assert read(protocol.get_command(4100), id=-1, state="COMPLETE").id == 4100
 
 
+@pytest.mark.parametrize("answered", [4100, "4100", 0, -1, None])
+def test_an_answer_that_names_no_other_command_is_about_the_asked_one(answered: object) -> None:
+    assert read(protocol.get_command(4100), id=answered, state="COMPLETE").id == 4100
+
+
+@pytest.mark.parametrize("answered", [4099, "4099", 10**400])
+def test_an_answer_about_another_command_is_not_taken_for_that_of_the_asked_one(answered: object) -> None:
+    with pytest.raises(BadAnswer, match="about another command") as caught:
+        read(protocol.get_command(4100), id=answered, state="COMPLETE")
+    assert len(str(caught.value)) < 1_000
+
+
+@pytest.mark.parametrize("entries", [50_000, 200_000])
+def test_of_endless_lists_the_beginning_is_read_or_nothing(entries: int) -> None:
+    lists: dict[str, list[object]] = {
+        name: [{}] * entries for name in ("step_list", "fail_entity_list", "key_property", "clusters")
+    }
+    for call, name in (
+        (protocol.get_command(1), "step_list"),
+        (protocol.get_command(1), "fail_entity_list"),
+        (protocol.get_service("HBase"), "key_property"),
+        (protocol.list_clusters(), "clusters"),
+    ):
+        response = answer(state="COMPLETE", res_obj={name: lists[name]})
+        if entries > 150_000 / 2:
+            with pytest.raises(BadAnswer, match="more than 150000 values"):
+                protocol.open_envelope(response)
+            continue
+        found = call.read(protocol.open_envelope(response))
+        lengths = {len(getattr(found, field, ())) for field in ("steps", "failed_entities", "properties")}
+        assert max({len(found)} if isinstance(found, list) else lengths) == 10_000
+
+
+def test_many_measurements_are_read_whole() -> None:
+    series = [{"time": n, "value": 1.5, "node": "node-1"} for n in range(30_000)]
+    found = read(
+        protocol.get_metrics(["m"], start_time=0, end_time=1), res_obj={"metric_datas": {"m": series}}
+    )
+    assert len(found["m"]) == 30_000
+
+
 @pytest.mark.parametrize(
     ("word", "state"),
     [

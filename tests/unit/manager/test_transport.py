@@ -1,22 +1,31 @@
 from __future__ import annotations
 
+import gzip
 import logging
+import os
 import ssl
+import zlib
+from typing import TYPE_CHECKING
 
 import certifi
 import pytest
 
-from airflow_mrs.manager.errors import InvalidArgument
+from airflow_mrs.manager.errors import BadAnswer, InvalidArgument
 from airflow_mrs.manager.settings import Settings
 from airflow_mrs.manager.transport import (
+    MOST_BYTES,
     RedactTickets,
     certificate_refused,
     find_cause,
     make_tls_context,
     reason,
+    unpack,
 )
 
 from .driver import NORMAL
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_a_refused_certificate_names_the_field_that_mends_it() -> None:
@@ -53,7 +62,7 @@ def test_verification_is_on_unless_switched_off() -> None:
 @pytest.mark.parametrize(
     "ca_cert",
     [
-        *("/no/such/file", "a\0b", __file__),
+        *("/no/such/file", "a\0b", __file__, "/dev/zero", "/"),
         "-----BEGIN CERTIFICATE-----\nnonsense",
         "-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----",
         "-----BEGIN CERTIFICATE-----\n\u00fc\n-----END CERTIFICATE-----",
@@ -64,6 +73,38 @@ def test_verification_is_on_unless_switched_off() -> None:
 def test_a_ca_cert_that_is_none(ca_cert: str) -> None:
     with pytest.raises(InvalidArgument, match="ca_cert"):
         make_tls_context(Settings("m", "h", ca_cert=ca_cert))
+
+
+def test_a_ca_cert_that_is_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(InvalidArgument, match="ca_cert"):
+        make_tls_context(Settings("m", "h", ca_cert=str(pipe)))
+
+
+@pytest.mark.parametrize(
+    ("body", "encodings", "words"),
+    [
+        (gzip.compress(b" " * (MOST_BYTES + 1)), ["gzip"], f"more than {MOST_BYTES} bytes"),
+        (gzip.compress(b"{}")[:-1], ["gzip"], "ends too early"),
+        (b"{}", ["gzip"], "can't be unpacked"),
+        (b"{}", ["gzip", "gzip"], "gzip,gzip"),
+        (b"{}", ["br"], "nobody asked for: 'br'"),
+        (b"{}", ["x" * 100_000], "characters more"),
+    ],
+    ids=["long", "cut", "broken", "twice", "br", "a long name"],
+)
+def test_what_can_not_be_unpacked(body: bytes, encodings: list[str], words: str) -> None:
+    with pytest.raises(BadAnswer, match=words) as caught:
+        unpack(body, encodings)
+    assert len(str(caught.value)) < 1_000
+
+
+@pytest.mark.parametrize("encodings", [[], ["identity"], [" GZIP "], ["deflate"]])
+def test_what_can_be_unpacked(encodings: list[str]) -> None:
+    body = b" " * MOST_BYTES
+    packed = {" GZIP ": gzip.compress(body), "deflate": zlib.compress(body)}
+    assert unpack(packed.get("".join(encodings), body), encodings) == body
 
 
 A_CERTIFICATE = certifi.contents().split("-----END CERTIFICATE-----")[0] + "-----END CERTIFICATE-----\n"
