@@ -19,9 +19,10 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_mrs.manager.errors import ContactLost, RequestRefused
+from airflow_mrs.sensors.cluster import MRSClusterHealthSensor
 from airflow_mrs.sensors.service import MRSServiceSensor
 from airflow_mrs.simulator.faults import Cut, Patch, Word
-from airflow_mrs.triggers.base import TRIGGER_GRACE
+from airflow_mrs.triggers.base import SHORTEST_DEFERRAL, TRIGGER_GRACE
 from airflow_mrs.triggers.service import MRSServiceTrigger
 from tests.operators.conftest import states
 from tests.operators.harness import first_event
@@ -330,3 +331,13 @@ def test_silent_fail_silences_nothing(manager: Simulator, monkeypatch: pytest.Mo
 
     with pytest.raises(AirflowFailException, match="password"):
         sensor.execute(context)
+
+
+@pytest.mark.parametrize(("mode", "seconds"), [("poke", 5), ("reschedule", 10)])
+def test_no_sensor_is_rescheduled_within_ten_seconds(
+    monkeypatch: pytest.MonkeyPatch, mode: str, seconds: float
+) -> None:
+    """Airflow 3.3 can fail a task that comes back within five or so."""
+    monkeypatch.setattr("airflow_mrs.sensors.base.SHORTEST_DEFERRAL", SHORTEST_DEFERRAL)
+    assert MRSClusterHealthSensor(task_id="wait", mode=mode).poke_interval == seconds
+    assert MRSClusterHealthSensor(task_id="wait", mode=mode, poke_interval=60).poke_interval == 60

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from airflow_mrs.maintenance.state.record import WindowKey, WindowRecord
@@ -23,6 +23,8 @@ edited = st.dictionaries(st.sampled_from(FIELDS), any_json, max_size=4).map(
 )
 
 
+@example("[" * 60_000)
+@example(json.dumps({**RECORD.to_dict(), "lapses": 10**400}))
 @given(edited | any_json.map(json.dumps) | st.text())
 def test_any_text_is_a_record_or_a_value_error(text: str) -> None:
     with suppress(ValueError):
