@@ -456,8 +456,15 @@ def test_no_text_of_manager_s_makes_long_messages(
 
 
 @pytest.mark.timeout(10)
-def test_millions_of_entries_are_cut() -> None:
-    content = b'{"state": "COMPLETE", "res_obj": {"%s": [' + b"{}," * 2_700_000 + b'{"name": "last"}]}}'
+def test_millions_of_entries_are_no_answer() -> None:
+    content = b'{"state": "COMPLETE", "res_obj": {"step_list": [' + b"{}," * 2_700_000 + b"{}]}}"
+    with pytest.raises(BadAnswer, match="with more than 150000 values"):
+        protocol.open_envelope(Response(200, (), content))
+
+
+@pytest.mark.timeout(10)
+def test_tens_of_thousands_of_entries_are_cut() -> None:
+    content = b'{"state": "COMPLETE", "res_obj": {"%s": [' + b"{}," * 60_000 + b'{"name": "last"}]}}'
     for name in (b"step_list", b"fail_entity_list", b"key_property", b"clusters"):
         envelope = protocol.open_envelope(Response(200, (), content % name))
         command = envelope.command(1)
