@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
     from airflow_mrs.simulator.journal import Entry
 
+_LONGEST = 200
+
 _WORDS: dict[str, Callable[[dict[str, object]], str]] = {
     "login attempted": "{user} sends a password".format_map,
     "login succeeded": "{user} is logged in".format_map,
@@ -32,8 +34,19 @@ def in_words(entry: Entry) -> str | None:
     """Say what an entry of the journal means, if there is something to tell."""
     if (words := _WORDS.get(entry.event)) is None:
         return None
-    details = {name: "somebody" if value is None else value for name, value in entry.details.items()}
-    return words(details).rstrip()
+    return words({name: _printable(value) for name, value in entry.details.items()}).rstrip()
+
+
+def _printable(value: object) -> str:
+    """Return a text that does nothing to a terminal and takes at most a line, whoever has chosen it."""
+    if value is None:
+        return "somebody"
+    text = str(value)
+    shown = "".join(
+        char if char.isprintable() and char != "\\" else char.encode("unicode_escape").decode()
+        for char in text[:_LONGEST]
+    )
+    return shown if len(text) <= _LONGEST else f"{shown}..."
 
 
 def tell(entry: Entry) -> None:

@@ -41,7 +41,12 @@ def airflow(proxy: Proxy) -> Iterator[Airflow]:
     ) as airflow:
         proxy.upstream = airflow.url
         yield airflow
-        assert airflow.rows("SELECT dag_id, run_id FROM dag_run WHERE run_type NOT IN ('manual', 'operator_triggered')") == []
+        assert (
+            airflow.rows(
+                "SELECT dag_id, run_id FROM dag_run WHERE run_type NOT IN ('manual', 'operator_triggered')"
+            )
+            == []
+        )
 
 
 @pytest.fixture
