@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import io
 import os
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from airflow_mrs.simulator.arguments import fits
 from airflow_mrs.simulator.cluster import Refused
@@ -16,6 +16,9 @@ from airflow_mrs.simulator.narrator import tell
 from airflow_mrs.simulator.quantities import Seconds
 from airflow_mrs.simulator.server import Simulator
 from airflow_mrs.simulator.sso import IDLE_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _DESCRIPTION = """\
 Simulate MRS Manager with one cluster, on two TLS ports. The first line on stdout is an Airflow connection, fit for
@@ -25,9 +28,8 @@ returns the same as JSON. POST /simulator/faults lets things go wrong, for examp
 airflow_mrs.simulator.faults and airflow_mrs.simulator.control list what there is.
 """
 
-_EVERYWHERE = """\
-Other machines may reach this simulator. Whoever does can read its journal and let things go wrong, without a login.
-"""
+_NAME = "python -m airflow_mrs.simulator"
+_EVERYWHERE = "Other machines may reach this simulator. Whoever does can read its journal and let things go wrong, without a login."
 
 _PASSWORD = "MRS_SIMULATOR_PASSWORD"  # noqa: S105 - the name of a variable
 _LAST_PORT = 65535
@@ -63,7 +65,7 @@ def _failure(text: str) -> tuple[str, str]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m airflow_mrs.simulator",
+        prog=_NAME,
         description=_DESCRIPTION,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
@@ -128,24 +130,27 @@ async def _run(simulator: Simulator) -> None:
     await simulator.run(lambda: print(simulator.connection_json, flush=True), stopping)
 
 
+def options(arguments: Sequence[str] | None = None) -> dict[str, Any]:
+    """Return the options of the command line, and of the environment."""
+    given = vars(_parser().parse_args(arguments))
+    # No default of the parser: the help would show it.
+    given["password"] = given["password"] or os.environ.get(_PASSWORD)
+    given["service_seconds"] = dict(given["service_seconds"])
+    return given
+
+
 def main() -> None:
     """Run the simulator until it is told to end."""
-    parser = _parser()
-    options = vars(parser.parse_args())
-    failures = options.pop("fail")
-    options["password"] = options["password"] or os.environ.get(_PASSWORD)
-    options["service_seconds"] = dict(options["service_seconds"])
+    given = options()
+    failures = given.pop("fail")
     try:
-        simulator = Simulator(**options)
+        simulator = Simulator(**given)
         for service, action in failures:
             simulator.cluster.fail_next(service, action)
     except (OSError, ValueError, Refused) as error:
-        sys.exit(f"{parser.prog}: {error}")
+        sys.exit(f"{_NAME}: {error}")
     if simulator.everywhere:
         print(_EVERYWHERE, file=sys.stderr, flush=True)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # A name that the terminal has no letters for is no reason to fail.
-        sys.stdout.reconfigure(errors="backslashreplace")
     simulator.journal.on_entry(tell)
     asyncio.run(_run(simulator))
 

@@ -32,14 +32,17 @@ _TOO_DEEP = f"more than {_DEEPEST} levels"
 def read(body: bytes) -> dict[str, Any]:
     """Return a JSON object; raise ValueError if this is none, or one that could not be written again."""
     try:
-        fields = json.loads(body, parse_float=_finite, parse_constant=_finite)
+        fields = json.loads(body, parse_int=_whole, parse_float=_finite, parse_constant=_finite)
     except RecursionError as error:
         raise ValueError(_TOO_DEEP) from error
     if not isinstance(fields, dict):
         raise ValueError("not a JSON object")  # noqa: TRY004
     if _is_deeper(fields, _DEEPEST):
         raise ValueError(_TOO_DEEP)
-    json.dumps(fields, ensure_ascii=False).encode()  # half a surrogate pair is no text
+    try:
+        json.dumps(fields, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("half of a character") from error
     return fields
 
 
@@ -79,9 +82,16 @@ def _limits(hint: Any) -> Iterator[object]:  # noqa: ANN401
             yield from _limits(option)
 
 
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError as error:  # Python reads only so many digits
+        raise ValueError(f"{text:.20}... is too big a number") from error
+
+
 def _finite(text: str) -> float:
     if not math.isfinite(number := float(text)):
-        raise ValueError(f"{text:.20} is no number that JSON knows, or too big")
+        raise ValueError(f"{text:.20} is no finite number")
     return number
 
 

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
 PageName = Literal["captcha", "locked", "modify_password", "wrong_password"]
 
 _JSON = "application/json;charset=UTF-8"
+_WITHOUT_BODY = {204, 304}
 _NONSENSE = {
     "html": (b"<html><body>Please come back later.</body></html>", "text/html;charset=UTF-8"),
     "not_utf8": (b'{"id": 1, \xff\xfe "state": "COMPLETE"}', _JSON),
@@ -179,7 +180,7 @@ class Status(Instead):
     def _response(self) -> Response:
         headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
         page = pages.page(f"HTTP Status {self.code}", "The server could not serve this request.")
-        return HTMLResponse(page, self.code, headers)
+        return HTMLResponse("" if self.code in _WITHOUT_BODY else page, self.code, headers)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -53,4 +54,6 @@ def tell(entry: Entry) -> None:
     """Print one line about an entry of the journal, if there is something to tell."""
     if text := in_words(entry):
         time = datetime.fromtimestamp(entry.at).astimezone().isoformat(" ", "milliseconds")
-        print(time, text, flush=True)
+        # Not every terminal has all letters.
+        encoding = sys.stdout.encoding or "utf-8"
+        print(time, text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
