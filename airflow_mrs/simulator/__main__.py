@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from airflow_mrs.simulator.arguments import fits
 from airflow_mrs.simulator.cluster import Refused
 from airflow_mrs.simulator.narrator import tell
+from airflow_mrs.simulator.quantities import Seconds
 from airflow_mrs.simulator.server import Simulator
 from airflow_mrs.simulator.sso import IDLE_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _DESCRIPTION = """\
 Simulate MRS Manager with one cluster, on two TLS ports. The first line on stdout is an Airflow connection, fit for
@@ -21,10 +28,32 @@ returns the same as JSON. POST /simulator/faults lets things go wrong, for examp
 airflow_mrs.simulator.faults and airflow_mrs.simulator.control list what there is.
 """
 
+_NAME = "python -m airflow_mrs.simulator"
+_EVERYWHERE = "Other machines may reach this simulator. Whoever does can read its journal and let things go wrong, without a login."
 
-def _service_seconds(text: str) -> tuple[str, float]:
-    service, _, seconds = text.partition("=")
-    return service, float(seconds)
+_PASSWORD = "MRS_SIMULATOR_PASSWORD"  # noqa: S105 - the name of a variable
+_LAST_PORT = 65535
+
+
+# Functions that read an option have the name by which a complaint calls what it should be.
+def seconds(text: str) -> float:
+    """Return a length of time."""
+    if not fits(number := float(text), Seconds):
+        raise ValueError(text)
+    return number
+
+
+def port(text: str) -> int:
+    """Return the number of a port."""
+    if not 0 <= (number := int(text)) <= _LAST_PORT:
+        raise ValueError(text)
+    return number
+
+
+def service_and_seconds(text: str) -> tuple[str, float]:
+    """Return what stands on both sides of an equals sign."""
+    service, _, length = text.partition("=")
+    return service, seconds(length)
 
 
 def _failure(text: str) -> tuple[str, str]:
@@ -36,28 +65,31 @@ def _failure(text: str) -> tuple[str, str]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m airflow_mrs.simulator",
+        prog=_NAME,
         description=_DESCRIPTION,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="address to listen on")
-    add("--web-port", type=int, default=28443, help="port of the web application; 0 picks a free one")
-    add("--cas-port", type=int, default=20009, help="port of the single sign-on; 0 picks a free one")
+    add("--web-port", type=port, default=28443, help="port of the web application; 0 picks a free one")
+    add("--cas-port", type=port, default=20009, help="port of the single sign-on; 0 picks a free one")
     add("--user", default="admin", help="the one account")
-    add("--password", help="its password; made up if not given")
+    add(
+        "--password",
+        help=f"its password, seen by all who list processes; else that in {_PASSWORD}; else one made up",
+    )
     add("--mode", choices=["security", "normal"], default="security", help="normal mode knows no login")
     add("--ca-cert", type=Path, metavar="FILE", help="write the CA certificate here")
     add(
         "--command-seconds",
-        type=float,
+        type=seconds,
         default=10.0,
         metavar="S",
         help="how long a service takes to stop or start",
     )
     add(
         "--service-seconds",
-        type=_service_seconds,
+        type=service_and_seconds,
         action="append",
         default=[],
         metavar="SERVICE=S",
@@ -73,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         "--idle-seconds",
-        type=float,
+        type=seconds,
         default=IDLE_SECONDS,
         metavar="S",
         help="sessions end when idle this long",
@@ -98,18 +130,27 @@ async def _run(simulator: Simulator) -> None:
     await simulator.run(lambda: print(simulator.connection_json, flush=True), stopping)
 
 
+def options(arguments: Sequence[str] | None = None) -> dict[str, Any]:
+    """Return the options of the command line, and of the environment."""
+    given = vars(_parser().parse_args(arguments))
+    # No default of the parser: the help would show it.
+    given["password"] = given["password"] or os.environ.get(_PASSWORD)
+    given["service_seconds"] = dict(given["service_seconds"])
+    return given
+
+
 def main() -> None:
     """Run the simulator until it is told to end."""
-    parser = _parser()
-    options = vars(parser.parse_args())
-    failures = options.pop("fail")
-    options["service_seconds"] = dict(options["service_seconds"])
+    given = options()
+    failures = given.pop("fail")
     try:
-        simulator = Simulator(**options)
+        simulator = Simulator(**given)
         for service, action in failures:
             simulator.cluster.fail_next(service, action)
     except (OSError, ValueError, Refused) as error:
-        sys.exit(f"{parser.prog}: {error}")
+        sys.exit(f"{_NAME}: {error}")
+    if simulator.everywhere:
+        print(_EVERYWHERE, file=sys.stderr, flush=True)
     simulator.journal.on_entry(tell)
     asyncio.run(_run(simulator))
 

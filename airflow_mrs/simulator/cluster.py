@@ -15,6 +15,13 @@ from enum import StrEnum
 from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Any, Protocol
 
+from airflow_mrs.simulator.quantities import (  # noqa: TC001 - the control interface reads the types
+    ErrorCode,
+    Seconds,
+    Share,
+    Times,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -292,20 +299,21 @@ class Cluster:
         service: str,
         action: str,
         *,
-        at: float = 0.5,
-        times: int = 1,
-        code: int = Code.SERVICE_FAILED,
+        at: Share = 0.5,
+        times: Times = 1,
+        code: ErrorCode = Code.SERVICE_FAILED,
         text: str | None = None,
     ) -> None:
         """Let the service's next stop or start fail after a part (0 to 1) of its time."""
         with self._lock:
-            failure = Failure(at, code, text or f"Failed to {action} {self._service(service).name}.")
-            self._failures.setdefault((service, Action(action)), []).extend([failure] * times)
+            key = (self._service(service).name, _stop_or_start(action))
+            failure = Failure(at, code, text or f"Failed to {action} {service}.")
+            self._failures.setdefault(key, []).extend([failure] * times)
 
-    def pretend_next(self, service: str, action: str, *, times: int = 1) -> None:
+    def pretend_next(self, service: str, action: str, *, times: Times = 1) -> None:
         """Let the service's next stop or start report COMPLETE although the service stays as it was."""
         with self._lock:
-            key = (self._service(service).name, Action(action))
+            key = (self._service(service).name, _stop_or_start(action))
             self._pretences[key] = self._pretences.get(key, 0) + times
 
     def fail_no_more(self) -> None:
@@ -314,15 +322,17 @@ class Cluster:
             self._failures.clear()
             self._pretences.clear()
 
-    def set_state(self, service: str, state: str, *, seconds: float | None = None) -> None:
+    def set_state(self, service: str, state: str, *, seconds: Seconds | None = None) -> None:
         """Put a service into a state without a command; one that is starting or stopping gets there after `seconds`."""
         with self._lock:
             self.advance()
             now = self._clock()
             self._service(service)
+            settled = _SETTLED.get(State(state))
+            if seconds is not None and settled is None:
+                raise ValueError(f"a service that is {state} gets nowhere in any seconds")
             self._change(service, State(state), now)
-            if seconds is not None:
-                settled = _SETTLED[State(state)]
+            if seconds is not None and settled is not None:
                 self._schedule(now + seconds, lambda at: self._change(service, settled, at))
 
     def forget_commands(self) -> None:
@@ -455,6 +465,12 @@ class Cluster:
 
     def _schedule(self, at: float, happen: Callable[[float], None]) -> None:
         heapq.heappush(self._agenda, (at, next(self._tie_break), happen))
+
+
+def _stop_or_start(action: str) -> Action:
+    if action not in _MOVED:
+        raise ValueError(f"{action!r} is neither stop nor start")
+    return Action(action)
 
 
 def _kerberos(service: str, *, security: bool) -> frozenset[str]:

@@ -28,21 +28,24 @@ event                 its fields                                                
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING, Any
 
 from starlette.background import BackgroundTask
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route, Router
 
-from airflow_mrs.simulator.arguments import prepare
+from airflow_mrs.simulator.arguments import prepare, read
 from airflow_mrs.simulator.cluster import Refused
+from airflow_mrs.simulator.envelope import PlainJSON
 from airflow_mrs.simulator.faults import KINDS
 from airflow_mrs.simulator.schedule import ANY
+from airflow_mrs.simulator.strangers import NoStrangers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from starlette.requests import Request
+    from starlette.responses import Response
 
     from airflow_mrs.simulator.server import Simulator
 
@@ -50,7 +53,7 @@ _TERMS = {"call", "times", "for_seconds", "chance"}
 
 
 class Control:
-    """The control interface. It needs no login, and nothing goes wrong with it."""
+    """The control interface. It needs no login, only nearness, and nothing goes wrong with it."""
 
     def __init__(self, simulator: Simulator) -> None:
         self._simulator = simulator
@@ -69,29 +72,30 @@ class Control:
             "admit": simulator.admit,
         }
 
-    def routes(self) -> list[Route]:
-        """Return the routes of the interface."""
-        return [
-            Route("/simulator/journal", self._read_journal),
-            Route("/simulator/faults", self._read_faults),
-            Route("/simulator/faults", self._set_fault, methods=["POST"]),
-            Route("/simulator/faults", self._clear_faults, methods=["DELETE"]),
+    def mount(self, names: Iterable[str]) -> Mount:
+        """Return the interface of a simulator that has these names, among others."""
+        everywhere = self._simulator.everywhere
+        routes = [
+            Route("/journal", self._read_journal),
+            Route("/faults", self._read_faults),
+            Route("/faults", self._set_fault, methods=["POST"]),
+            Route("/faults", self._clear_faults, methods=["DELETE"]),
         ]
+        own = [socket.gethostname()] if everywhere else []
+        return Mount("/simulator", NoStrangers(Router(routes), [*names, *own], everywhere=everywhere))
 
     async def _read_journal(self, _: Request) -> Response:
-        return JSONResponse(self._simulator.journal.as_json())
+        return PlainJSON(self._simulator.journal.as_json())
 
     async def _read_faults(self, _: Request) -> Response:
         return self._faults()
 
     async def _set_fault(self, request: Request) -> Response:
         try:
-            fields = await request.json()
-            if not isinstance(fields, dict):
-                raise ValueError("not a JSON object")  # noqa: TRY004, TRY301
+            fields = read(await request.body())
             return self._set(str(fields.pop("kind", None)), fields)
         except (ValueError, Refused) as error:
-            return JSONResponse({"error": str(error)}, 400)
+            return PlainJSON({"error": str(error)}, 400)
 
     async def _clear_faults(self, _: Request) -> Response:
         self._simulator.faults.clear()
@@ -114,4 +118,4 @@ class Control:
         raise ValueError(f"kind is one of {known}")
 
     def _faults(self, background: BackgroundTask | None = None) -> Response:
-        return JSONResponse({"faults": self._simulator.faults.as_json()}, background=background)
+        return PlainJSON({"faults": self._simulator.faults.as_json()}, background=background)

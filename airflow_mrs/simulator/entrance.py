@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_mrs.simulator import calls
+from starlette.datastructures import Headers
+from starlette.responses import HTMLResponse
+
+from airflow_mrs.simulator import calls, pages
 from airflow_mrs.simulator.exchange import Exchange
+from airflow_mrs.simulator.strangers import name_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +33,10 @@ class Entrance:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
+        if name_in(Headers(scope=scope).get("Host", "localhost")) is None:
+            # What lies behind reads addresses, which a Host could turn into others.
+            await HTMLResponse(pages.page("HTTP Status 400", "No such host."), 400)(scope, receive, send)
+            return
         path = calls.normalise(scope["path"])
         scope = {**scope, "path": path, "raw_path": path.encode()}
         call = calls.name_of(scope["method"], path)

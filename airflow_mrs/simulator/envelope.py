@@ -1,7 +1,8 @@
-"""The JSON object in which every answer of the REST API comes."""
+"""The JSON objects in which answers come: those of the REST API, and those of the control interface."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from starlette.responses import JSONResponse
@@ -11,6 +12,14 @@ def camel_case(name: str) -> str:
     """Spell a key as older servers do: `error_code` as `errorCode`."""
     first, *others = name.split("_")
     return first + "".join(other[:1].upper() + other[1:] for other in others)
+
+
+class PlainJSON(JSONResponse):
+    """An answer of the control interface. In ASCII, since names in it may be anybody's, and it is read in terminals."""
+
+    def render(self, content: object) -> bytes:
+        """Return the answer's body."""
+        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
 class Envelope(JSONResponse):

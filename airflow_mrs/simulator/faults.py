@@ -46,6 +46,12 @@ from starlette.responses import HTMLResponse, Response, StreamingResponse
 
 from airflow_mrs.simulator import pages
 from airflow_mrs.simulator.envelope import camel_case
+from airflow_mrs.simulator.quantities import (  # noqa: TC001 - the same
+    HeaderValue,
+    Megabytes,
+    Seconds,
+    StatusCode,
+)
 from airflow_mrs.simulator.streams import MEGABYTE, dripping, flooding
 
 if TYPE_CHECKING:
@@ -54,6 +60,7 @@ if TYPE_CHECKING:
 PageName = Literal["captcha", "locked", "modify_password", "wrong_password"]
 
 _JSON = "application/json;charset=UTF-8"
+_WITHOUT_BODY = {204, 304}
 _NONSENSE = {
     "html": (b"<html><body>Please come back later.</body></html>", "text/html;charset=UTF-8"),
     "not_utf8": (b'{"id": 1, \xff\xfe "state": "COMPLETE"}', _JSON),
@@ -108,7 +115,7 @@ class Stall(Fault):
     """No answer for a while."""
 
     kind = "stall"
-    seconds: float
+    seconds: Seconds
     after: bool = False
 
     async def _happen(self, exchange: Exchange) -> None:
@@ -167,13 +174,13 @@ class Status(Instead):
     """An HTML page with an HTTP status."""
 
     kind = "status"
-    code: int
-    retry_after: int | str | None = None
+    code: StatusCode
+    retry_after: int | HeaderValue | None = None
 
     def _response(self) -> Response:
         headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
         page = pages.page(f"HTTP Status {self.code}", "The server could not serve this request.")
-        return HTMLResponse(page, self.code, headers)
+        return HTMLResponse("" if self.code in _WITHOUT_BODY else page, self.code, headers)
 
 
 @dataclass(frozen=True)
@@ -193,7 +200,7 @@ class Flood(Instead):
     """An answer that is far too long; it is a JSON object, for who reads to its end."""
 
     kind = "flood"
-    megabytes: int = 100
+    megabytes: Megabytes = 100
     announced: bool = False
 
     def _response(self) -> Response:
@@ -206,8 +213,8 @@ class Redirect(Instead):
     """A redirect to anywhere."""
 
     kind = "redirect"
-    url: str
-    code: int = 302
+    url: HeaderValue
+    code: StatusCode = 302
 
     def _response(self) -> Response:
         return Response(status_code=self.code, headers={"Location": self.url})
@@ -218,7 +225,7 @@ class Drip(Fault):
     """The answer, drop by drop."""
 
     kind = "drip"
-    seconds: float
+    seconds: Seconds
 
     async def _happen(self, exchange: Exchange) -> None:
         answer = await exchange.act()

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from airflow_mrs.simulator.strangers import is_loopback
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterator
@@ -39,6 +41,11 @@ class Listener:
         port: int = self._address[1]
         return port
 
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine reaches the port."""
+        return is_loopback(self._address[0])
+
     async def open(self, app: ASGIApp, context: ssl.SSLContext, on_connection: Callable[[], None]) -> None:
         """Accept connections from now on."""
 
@@ -53,6 +60,7 @@ class Listener:
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # where a request comes from is not for the request to say
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=1,
         )

@@ -19,6 +19,7 @@ _NODE_TYPES = {
     "all": ["node-master1", "node-master2"],
 }
 _DAY = 86_400_000
+_LAST = 10**15
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class MetricsQuery:
             raise ValueError("hosts: up to 50")
         if node_type not in _NODE_TYPES:
             raise ValueError("metric_node_type: active, standby or all")
-        if period <= 0 or end < start:
+        if period <= 0 or not -_LAST <= start <= end <= _LAST:
             raise ValueError("metric_period, start_time, end_time: no such time")
         return cls(names, hosts or _NODE_TYPES[node_type], range(start, end + 1, period)[:_MOST_POINTS])
 

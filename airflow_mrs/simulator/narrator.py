@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow_mrs.simulator.journal import Entry
+
+_LONGEST = 200
 
 _WORDS: dict[str, Callable[[dict[str, object]], str]] = {
     "login attempted": "{user} sends a password".format_map,
@@ -32,12 +35,25 @@ def in_words(entry: Entry) -> str | None:
     """Say what an entry of the journal means, if there is something to tell."""
     if (words := _WORDS.get(entry.event)) is None:
         return None
-    details = {name: "somebody" if value is None else value for name, value in entry.details.items()}
-    return words(details).rstrip()
+    return words({name: _printable(value) for name, value in entry.details.items()}).rstrip()
+
+
+def _printable(value: object) -> str:
+    """Return a text that does nothing to a terminal and takes at most a line, whoever has chosen it."""
+    if value is None:
+        return "somebody"
+    text = str(value)
+    shown = "".join(
+        char if char.isprintable() and char != "\\" else char.encode("unicode_escape").decode()
+        for char in text[:_LONGEST]
+    )
+    return shown if len(text) <= _LONGEST else f"{shown}..."
 
 
 def tell(entry: Entry) -> None:
     """Print one line about an entry of the journal, if there is something to tell."""
     if text := in_words(entry):
         time = datetime.fromtimestamp(entry.at).astimezone().isoformat(" ", "milliseconds")
-        print(time, text, flush=True)
+        # Not every terminal has all letters.
+        encoding = sys.stdout.encoding or "utf-8"
+        print(time, text.encode(encoding, "backslashreplace").decode(encoding), flush=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mrs.simulator.calls import CONTROL, NAMES
 from airflow_mrs.simulator.faults import Fault  # noqa: TC001 - the control interface reads the types of `set`
+from airflow_mrs.simulator.quantities import Seconds, Share, Times  # noqa: TC001 - the same
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,9 +49,9 @@ class Faults:
         call: str,
         fault: Fault,
         *,
-        times: int | None = None,
-        for_seconds: float | None = None,
-        chance: float = 1.0,
+        times: Times | None = None,
+        for_seconds: Seconds | None = None,
+        chance: Share = 1.0,
     ) -> None:
         """Let a call, or `any`, go wrong: until cleared, or so many times, or so long; each time with some probability."""
         if call not in NAMES - {CONTROL} | {ANY}:

@@ -19,6 +19,7 @@ from airflow_mrs.simulator.gate import Gate
 from airflow_mrs.simulator.guard import Guard
 from airflow_mrs.simulator.journal import Journal
 from airflow_mrs.simulator.listener import Listener
+from airflow_mrs.simulator.quantities import Seconds  # noqa: TC001 - the control interface reads the types
 from airflow_mrs.simulator.schedule import Faults
 from airflow_mrs.simulator.sessions import IdleTable
 from airflow_mrs.simulator.site import Site
@@ -108,7 +109,7 @@ class Simulator:
         site = Site(self.web_port, self.cas_port, known_as)
         web = Web(self.cluster, self.journal, states=states, camel_case=camel_case)
         guarded = Guard(
-            web.app(*Control(self).routes()),
+            web.app(Control(self).mount(filter(None, [host, known_as]))),
             site,
             self.sessions,
             self.sso if mode == "security" else None,
@@ -139,6 +140,11 @@ class Simulator:
         return self._cas_listener.port
 
     @property
+    def everywhere(self) -> bool:
+        """Whether other machines may reach it."""
+        return not self._web_listener.is_local
+
+    @property
     def ca_pem(self) -> str:
         """The certificate of the authority that both ports' certificates come from."""
         return self._certificates.ca_pem
@@ -158,7 +164,7 @@ class Simulator:
         """The Airflow connection on one line, as an environment variable takes it."""
         return json.dumps(self.connection)
 
-    def pass_time(self, seconds: float) -> None:
+    def pass_time(self, seconds: Seconds) -> None:
         """Let time pass at once for commands, sessions, tickets and lockouts; not for what goes wrong on the wire."""
         self.clock.skip(seconds)
         self.cluster.advance()
@@ -170,7 +176,7 @@ class Simulator:
             self.sso.expire()
         self.journal.record("sessions expired", tickets=tickets)
 
-    def refuse(self, seconds: float, port: Port = "both") -> None:
+    def refuse(self, seconds: Seconds, port: Port = "both") -> None:
         """Cut all connections, and refuse new ones for a while. When this returns, the ports are closed."""
 
         async def close(name: str, gate: Gate) -> None:
@@ -183,7 +189,7 @@ class Simulator:
         """End an outage before its time. When this returns, the ports are open."""
         self._at_gates(port, lambda _, gate: gate.admit())
 
-    def switchover(self, seconds: float, *, forget_commands: bool = True) -> None:
+    def switchover(self, seconds: Seconds, *, forget_commands: bool = True) -> None:
         """Let the standby node take over: nothing answers for a while, and then nobody is known any more."""
         self.refuse(seconds)
         self.expire_sessions()

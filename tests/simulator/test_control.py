@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
+
+from airflow_mrs.simulator.narrator import tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,9 +77,16 @@ def test_a_fault_set_over_http_strikes(visit: Visit) -> None:
         ({"kind": "set_state", "service": "hbase", "state": "stopped"}, "The service hbase does not exist."),
         ({"kind": "set_state", "service": "HBase", "state": "gone"}, "'gone' is not a valid State"),
         ({"kind": "refuse", "seconds": 1, "port": "all"}, "port cannot be 'all'"),
+        ({"kind": "fail_next", "service": "HBase", "action": "configure"}, "neither stop nor start"),
+        ({"kind": "pretend_next", "service": "HBase", "action": "configure"}, "neither stop nor start"),
+        ({"kind": "redirect", "url": "https://a\r\nX: y"}, "only a text that a header can carry"),
+        ({"kind": "redirect", "url": "https://\u4f60"}, "only a text that a header can carry"),
+        ({"kind": "status", "code": 503, "retry_after": "1\n"}, "only a text that a header can carry"),
+        ({"kind": "word", "value": "\ud800"}, "half of a character"),
+        ({"kind": "fail_next", "service": "\ud800", "action": "stop"}, "half of a character"),
         ([], "not a JSON object"),
     ],
-    ids=str,
+    ids=ascii,
 )
 def test_what_makes_no_sense_is_refused(visit: Visit, body: object, complaint: str) -> None:
     visitor = visit()
@@ -84,6 +94,102 @@ def test_what_makes_no_sense_is_refused(visit: Visit, body: object, complaint: s
     assert answer.status_code == 400
     assert complaint in answer.json()["error"]
     assert visitor.get(FAULTS).json() == {"faults": []}
+
+
+NO_SECONDS = [
+    "NaN",
+    "Infinity",
+    "-Infinity",
+    "1e999",
+    "1e308",
+    "-1",
+    "-0.001",
+    "true",
+    "9" * 400,
+    "9" * 5000,
+    '"1"',
+]
+NO_COUNT = [*NO_SECONDS, "0", "1.5", "1000000000"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "numbers"),
+    [
+        ('"kind": "stall", "seconds": {}', NO_SECONDS),
+        ('"kind": "drip", "seconds": {}', NO_SECONDS),
+        ('"kind": "cut", "for_seconds": {}', NO_SECONDS),
+        ('"kind": "cut", "chance": {}', [*NO_SECONDS, "1.001", "2"]),
+        ('"kind": "cut", "times": {}', NO_COUNT),
+        ('"kind": "flood", "megabytes": {}', NO_COUNT),
+        ('"kind": "status", "code": {}', [*NO_COUNT, "100", "199", "600", "503.0"]),
+        ('"kind": "redirect", "url": "/", "code": {}', [*NO_COUNT, "100", "600"]),
+        (
+            '"kind": "status", "code": 503, "retry_after": {}',
+            ["NaN", "Infinity", "1e308", "true", "9" * 5000],
+        ),
+        ('"kind": "patch", "fields": {{"total_progress": {}}}', ["NaN", "-Infinity", "1e999", "9" * 5000]),
+        ('"kind": "word", "value": [{}]', ["NaN", "-Infinity", "1e999", "9" * 5000]),
+        ('"kind": "refuse", "seconds": {}', NO_SECONDS),
+        ('"kind": "switchover", "seconds": {}', NO_SECONDS),
+        ('"kind": "pass_time", "seconds": {}', NO_SECONDS),
+        ('"kind": "set_state", "service": "HBase", "state": "stopping", "seconds": {}', NO_SECONDS),
+        ('"kind": "set_state", "service": "HBase", "state": "stopped", "seconds": {}', [*NO_SECONDS, "1"]),
+        ('"kind": "fail_next", "service": "HBase", "action": "stop", "at": {}', [*NO_SECONDS, "1.1"]),
+        ('"kind": "fail_next", "service": "HBase", "action": "stop", "times": {}', NO_COUNT),
+        (
+            '"kind": "fail_next", "service": "HBase", "action": "stop", "code": {}',
+            ["NaN", "1e308", "true", "1.5", str(2**63), str(-(2**63) - 1), "9" * 5000],
+        ),
+        ('"kind": "pretend_next", "service": "HBase", "action": "stop", "times": {}', NO_COUNT),
+    ],
+)
+def test_numbers_that_mean_nothing_are_refused(visit: Visit, fields: str, numbers: list[str]) -> None:
+    visitor = visit(command_seconds=0)
+    before = time.time()
+    for number in numbers:
+        body = "{" + fields.format(number) + "}"
+        answer = visitor.session.post(visitor.web + FAULTS, data=body)
+        assert answer.status_code == 400, body
+        assert len(answer.json()["error"]) < 200
+    assert visitor.get(FAULTS).json() == {"faults": []}
+    assert visitor.simulator.journal.entries() == []
+    assert visitor.simulator.clock() < before + 3600
+    cluster = visitor.simulator.cluster
+    cluster.stop("HBase")
+    visitor.simulator.journal.wait_for(lambda: cluster.running is None)
+    assert cluster.service("HBase").state == "stopped"
+
+
+def test_time_ends_before_the_calendar_does(visit: Visit) -> None:
+    visitor = visit()
+    answers = [visitor.post(FAULTS, {"kind": "pass_time", "seconds": 10**9}) for _ in range(300)]
+    assert [answer.status_code for answer in answers[:200]] == [200] * 200
+    assert answers[-1].status_code == 400
+    assert "no time" in answers[-1].json()["error"]
+    visitor.simulator.journal.on_entry(tell)
+    visitor.post(FAULTS, {"kind": "forget_commands"})
+    assert visitor.get(FAULTS).status_code == 200
+
+
+@pytest.mark.parametrize("levels", [33, 500, 900, 1000, 100_000])
+def test_what_is_too_deep_is_refused(visit: Visit, levels: int) -> None:
+    visitor = visit()
+    body = '{"kind": "word", "value": ' + "[" * levels + "]" * levels + "}"
+    answer = visitor.session.post(visitor.web + FAULTS, data=body)
+    assert (answer.status_code, answer.json()["error"]) == (400, "more than 32 levels")
+    assert visitor.get(FAULTS).json() == {"faults": []}
+
+
+@pytest.mark.parametrize("code", [204, 304])
+def test_a_status_that_allows_no_page_comes_without_one(
+    visit: Visit, code: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    visitor = visit()
+    visitor.post(FAULTS, {"kind": "status", "code": code})
+    for _ in range(2):
+        assert visitor.get("/web/v1/clusters").status_code == code
+    assert "Traceback" not in caplog.text
+    assert visitor.simulator.journal.connections["web"] == 1
 
 
 def test_what_is_no_json_is_refused(visit: Visit) -> None:

@@ -243,7 +243,15 @@ def test_what_does_not_exist_is_a_failure(visit: Visit, path: str) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"[]", b"\xff", b'{"only_self": "yes"}', b'{"only_self": true, "user_password": 1}'],
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"[" * 100_000,
+        b"\xff",
+        b'{"only_self": "yes"}',
+        b'{"only_self": true, "user_password": 1}',
+    ],
 )
 def test_a_malformed_body_is_answered_with_a_page(visit: Visit, body: bytes) -> None:
     visitor = visit().enter()
@@ -321,6 +329,9 @@ def test_metrics(visit: Visit) -> None:
         {"metric_node_type": "some"},
         {"end_time": -1},
         {"metric_period": "x"},
+        {"metric_period": "nan"},
+        {"end_time": "9" * 400},
+        {"start_time": "-" + "9" * 400},
     ):
         answer = visitor.get("/web/v1/monitor/metrics_info", params={**query, **wrong})
         assert answer.status_code == 400
