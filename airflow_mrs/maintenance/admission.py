@@ -110,8 +110,9 @@ class Admission:
         left_of_try = left + _elapsed_of_try(context)
         own = task.execution_timeout
         task.execution_timeout = left_of_try if own is None else min(own, left_of_try)
-        if getattr(task, "response_timeout", left) is None or getattr(task, "response_timeout", left) > left:
-            task.response_timeout = left  # that of a task which asks a person
+        own = getattr(task, "response_timeout", 0)  # that of a task which asks a person
+        if own is None or isinstance(own, timedelta):
+            task.response_timeout = left if own is None else min(own, left)
         defer = task.defer
 
         def defer_until_the_cutoff(*, timeout: timedelta | float | None = None, **arguments: Any) -> None:  # noqa: ANN401 - those of defer
