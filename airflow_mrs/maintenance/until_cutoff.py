@@ -31,6 +31,7 @@ deferral has to be.
 GRACE = 30.0
 """Seconds after the cutoff in which a task that is just being cut may clean up, before services start under its hands."""
 
+_UNDER_WAY = {"running", "restarting", "deferred"}
 _NEVER_CUT = (MRSStartServiceOperator, MRSRestartServiceOperator)
 
 
@@ -119,10 +120,15 @@ class UntilCutoff(BaseSensorOperator):
         return False
 
     def _is_to_be_left(self, unfinished: TaskStates, states: TaskStates, left: float) -> bool:
-        """Tell whether something may go on beyond the cutoff: cleaning up for a moment, and what brings back."""
-        if "running" in unfinished.values() and left > -GRACE:
-            return True
-        return any(self._brings_back_now(task_id, states) for task_id in self.work)
+        """Tell whether something may go on beyond the cutoff: cleaning up for a moment, and what brings back, once it does."""
+        bringing_back = [task_id for task_id in self.work if self._brings_back_now(task_id, states)]
+        if left > -GRACE:
+            return bool(bringing_back) or "running" in unfinished.values()
+        return any(
+            state in _UNDER_WAY
+            for task_id in bringing_back
+            for state in _unfinished(task_id, states).values()
+        )
 
     def _brings_back_now(self, task_id: str, states: TaskStates) -> bool:
         """Tell whether a task is never cut, not over, and waits for no other one: not for work that is cut."""

@@ -164,6 +164,35 @@ def looks(dag: DAG, monkeypatch: pytest.MonkeyPatch) -> Looks:
     return Looks(dag, monkeypatch)
 
 
+@pytest.mark.parametrize("kind", [MRSRestartServiceOperator, MRSStartServiceOperator])
+def test_what_brings_back_keeps_services_down_only_once_it_has_begun(
+    looks: Looks, kind: type[BaseOperator]
+) -> None:
+    with cutting():
+        kind(task_id="again", service_name="Kafka")
+
+    for state in ("scheduled", "queued", "up_for_retry", None):
+        looks.left = -3600
+        assert looks.is_over(again=state)
+        looks.left = -5
+        assert not looks.is_over(again=state)
+    looks.left = -3600
+    for state in ("running", "deferred"):
+        assert not looks.is_over(again=state)
+
+
+def test_so_does_a_teardown(looks: Looks) -> None:
+    with cutting():
+        Work(task_id="clean_up").as_teardown(setups=Work(task_id="set_up"))
+
+    for state in ("scheduled", "up_for_retry", "awaiting_input", None):
+        assert looks.is_over(set_up="failed", clean_up=state)
+    assert not looks.is_over(set_up="failed", clean_up="running")
+    looks.left = -5
+    assert not looks.is_over(set_up="failed", clean_up=None)
+    assert looks.is_over(set_up="deferred", clean_up=None)
+
+
 @pytest.mark.parametrize(
     "error", [VariablesUnreadable("Airflow does not tell."), ConnectionError("no answer")]
 )
