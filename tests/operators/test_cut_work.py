@@ -213,6 +213,29 @@ def test_what_can_not_be_read_is_no_end_before_the_cutoff_and_is_one_after_it(
 # ---- the work's own tasks --------------------------------------------------------------------------------
 
 
+def test_a_teardown_comes_after_what_was_cut_though_services_are_started(dag: DAG) -> None:
+    with cutting():
+        clean_up = Work(task_id="clean_up").as_teardown(setups=Work(task_id="set_up"))
+
+    def comes(left: float, taken_over_by: object = None) -> bool:
+        def require_open(_: object) -> None:
+            raise AirflowFailException
+
+        standing = SimpleNamespace(
+            record=SimpleNamespace(cutoff=time.time() + left), in_its_place=taken_over_by
+        )
+        terms: Any = SimpleNamespace(cut_work=True, require_open=require_open, standing=lambda _: standing)
+        try:
+            Admission(terms, None)({"task": clean_up, "ti": SimpleNamespace()})  # type: ignore[typeddict-item]
+        except AirflowFailException:
+            return False
+        return True
+
+    assert comes(-1)
+    assert not comes(60)  # it was cleared on its own
+    assert not comes(-1, taken_over_by="another window")
+
+
 def bound(task: Any) -> None:
     terms: Any = SimpleNamespace(holder=lambda _: "the window")
     context: Any = {"task": task, "ti": SimpleNamespace(next_method=None, start_date=None)}
