@@ -90,12 +90,21 @@ class Admission:
         :raises AirflowFailException: where the window is not open, or its work is cut.
         """
         task: Any = context["task"]
-        if not _brings_back(task, context):
+        if not _brings_back(task, context) and not self._undoes_what_was_cut(context):
             record = self._terms.require_open(context).record
             if self._terms.cut_work and record.cutoff is not None and not task.is_teardown:
                 self._cut(context, record.cutoff)
         if self._then is not None:
             self._then(context)
+
+    def _undoes_what_was_cut(self, context: Context) -> bool:
+        """Tell whether a teardown comes after the cutoff, when the starts may not have waited for it."""
+        task: Any = context["task"]
+        if not (self._terms.cut_work and task.is_teardown):
+            return False
+        standing = self._terms.standing(context)
+        cutoff = standing.record.cutoff
+        return standing.in_its_place is None and cutoff is not None and cutoff <= time.time()
 
     def _cut(self, context: Context, cutoff: float) -> None:
         """Bound what the task does now, and what it may yet wait for in the triggerer."""
@@ -110,8 +119,9 @@ class Admission:
         left_of_try = left + _elapsed_of_try(context)
         own = task.execution_timeout
         task.execution_timeout = left_of_try if own is None else min(own, left_of_try)
-        if getattr(task, "response_timeout", left) is None or getattr(task, "response_timeout", left) > left:
-            task.response_timeout = left  # that of a task which asks a person
+        own = getattr(task, "response_timeout", 0)  # that of a task which asks a person
+        if own is None or isinstance(own, timedelta):
+            task.response_timeout = left if own is None else min(own, left)
         defer = task.defer
 
         def defer_until_the_cutoff(*, timeout: timedelta | float | None = None, **arguments: Any) -> None:  # noqa: ANN401 - those of defer

@@ -180,10 +180,13 @@ class Verdict(BaseOperator):
         """
         holder = self.terms.holder(context)
         states = window_states(context, holder)
+        aside = {self.task_id, self.terms.task_id("outcome")}
+        if self.terms.cut_work:
+            aside.add(self.terms.task_id("end_of_work"))
         wrong = [
             f"{task_id} is {state}" if is_over(state) else f"{task_id} was cut: it is {state or 'not begun'}"
             for task_id, state in sorted(states.items(), key=itemgetter(0))
-            if state not in _GOOD_STATES and task_id not in {self.task_id, self.terms.task_id("outcome")}
+            if state not in _GOOD_STATES and task_id not in aside
         ]
         summary: WindowSummary | None = self.terms.pull(context, "close")
         if summary is None and states.get(self.terms.task_id("close")) == "success":

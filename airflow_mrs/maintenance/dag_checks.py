@@ -83,11 +83,11 @@ def _reasons(dag: DAG, terms: Terms, logical_date: datetime | None) -> Iterator[
     }
     own = {
         *ends,
-        *(
-            terms.task_id(label)
-            for label in ("open", "until_cutoff", *(f"stop_{service}" for service in terms.plan.stops))
-        ),
+        *(terms.task_id(label) for label in ("open", *(f"stop_{service}" for service in terms.plan.stops))),
     }
+    if terms.cut_work:
+        ends.add(terms.task_id("until_cutoff"))
+        own |= {terms.task_id("until_cutoff"), terms.task_id("end_of_work")}
     for task_id, task in tasks.items():
         reason = _why_not_as_made(task, is_end=task_id in ends) if task_id in own else why_no_work(task)
         if reason:
@@ -98,6 +98,8 @@ def _reasons(dag: DAG, terms: Terms, logical_date: datetime | None) -> Iterator[
                 "the services of its maintenance window would stay down. Give such dates to the DAG alone."
             )
     yield from _edges_past_the_opening(tasks, own, terms)
+    if terms.cut_work:
+        yield from _what_can_not_be_cut(tasks, own, ends, terms)
 
 
 def _why_not_as_made(task: AnyOperator, *, is_end: bool) -> str | None:
@@ -138,6 +140,30 @@ def _edges_past_the_opening(tasks: Mapping[str, AnyOperator], own: set[str], ter
                 "services would be down meanwhile. Draw this edge inside of the window's block, or draw "
                 f"{before.task_id} to the window itself."
             )
+
+
+def _what_can_not_be_cut(
+    tasks: Mapping[str, AnyOperator], own: set[str], ends: set[str], terms: Terms
+) -> Iterator[str]:
+    """Yield what would let a start wait for work beyond the cutoff, or come before that though work goes on."""
+    work = tasks.keys() - own
+    for task_id in sorted(ends & tasks.keys()):
+        for before in sorted(work & tasks[task_id].get_flat_relative_ids(upstream=True)):
+            yield (
+                f"{before} leads to {task_id}, which would wait for it beyond the cutoff of maintenance window "
+                f"{terms.group_id!r}, in spite of cut_work. Leave this edge out."
+            )
+    for task_id in sorted(work) if not terms.mapped else ():
+        name, _, index = task_id.rpartition("_")
+        if index.isdecimal() and name in work and _is_mapped(tasks[name]):
+            yield (
+                f"{task_id} has the name under which Airflow gives the state of {name}[{index}], so that nobody can tell "
+                "whether both are over when work is cut. Give one of them another name."
+            )
+
+
+def _is_mapped(task: AnyOperator) -> bool:
+    return hasattr(task, "partial_kwargs") or next(task.iter_mapped_task_groups(), None) is not None
 
 
 def _never_runs(task: AnyOperator, logical_date: datetime) -> bool:

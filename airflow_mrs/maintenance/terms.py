@@ -142,6 +142,15 @@ class Terms:
         variables.enlist(store.key(record))
         return Standing(store, record, kept, windows.successor(record))
 
+    def cutoff_at_opening(self, context: Context) -> float | None:
+        """
+        Return the cutoff as the opening has handed it over; None where that is gone, or there is none.
+
+        :param context: that of any task of the window.
+        """
+        handed_over = self._handed_over(context)
+        return None if handed_over is None else handed_over[1].cutoff
+
     def _handed_over(self, context: Context) -> tuple[WindowStore, WindowRecord] | None:
         """Return what the opening has handed over; None where that is gone, or of a form that is not ours."""
         opening = self.pull(context, "open")

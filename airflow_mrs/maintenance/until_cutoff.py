@@ -6,11 +6,10 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseSensorOperator
+from airflow.providers.common.compat.sdk import AirflowFailException, BaseSensorOperator
 
 from airflow_mrs.maintenance.state.record import Phase
-from airflow_mrs.maintenance.state.runs import RunsUnreadable, is_over, window_states
-from airflow_mrs.maintenance.state.variables import VariablesUnreadable
+from airflow_mrs.maintenance.state.runs import is_over, window_states
 from airflow_mrs.operators.service import MRSRestartServiceOperator, MRSStartServiceOperator
 from airflow_mrs.triggers.base import SHORTEST_DEFERRAL
 
@@ -32,6 +31,7 @@ deferral has to be.
 GRACE = 30.0
 """Seconds after the cutoff in which a task that is just being cut may clean up, before services start under its hands."""
 
+_UNDER_WAY = {"running", "restarting", "deferred"}
 _NEVER_CUT = (MRSStartServiceOperator, MRSRestartServiceOperator)
 
 
@@ -68,7 +68,7 @@ class UntilCutoff(BaseSensorOperator):
         """
         Look once whether the work is over, or is to be.
 
-        What can't be read leads to another look: it is no end of the work.
+        What can't be read leads to another look: it is no end of the work. It does not keep services down past the cutoff.
 
         :param context: Airflow's context.
         :return: whether the starts may come.
@@ -80,13 +80,24 @@ class UntilCutoff(BaseSensorOperator):
             if 0 < left <= SHORTEST_DEFERRAL and self._unfinished(states):
                 time.sleep(left)
                 record, states = self._look(context)
-        except (VariablesUnreadable, RunsUnreadable) as error:
-            self.log.warning("%s Looking again in %.0f s", error, self.poke_interval)
-            return False
+        except AirflowFailException:  # the window was never opened
+            raise
+        except Exception:
+            self.log.exception("It is not known whether the work is over")
+            return self._is_past_the_cutoff(context)
         if record.phase is not Phase.OPEN:
             self.log.info("The window is being closed already")
             return True
         return self._is_over_or_cut(record, states)
+
+    def _is_past_the_cutoff(self, context: Context) -> bool:
+        """Tell so by what the opening has handed over, where the record can't be read."""
+        try:
+            cutoff = self.terms.cutoff_at_opening(context)
+        except Exception:
+            self.log.exception("Nor when the cutoff is")
+            return False
+        return cutoff is not None and time.time() >= cutoff
 
     def _look(self, context: Context) -> tuple[WindowRecord, TaskStates]:
         return self.terms.standing(context).record, window_states(context, self.terms.holder(context))
@@ -109,10 +120,15 @@ class UntilCutoff(BaseSensorOperator):
         return False
 
     def _is_to_be_left(self, unfinished: TaskStates, states: TaskStates, left: float) -> bool:
-        """Tell whether something may go on beyond the cutoff: cleaning up for a moment, and what brings back."""
-        if "running" in unfinished.values() and left > -GRACE:
-            return True
-        return any(self._brings_back_now(task_id, states) for task_id in self.work)
+        """Tell whether something may go on beyond the cutoff: cleaning up for a moment, and what brings back, once it does."""
+        bringing_back = [task_id for task_id in self.work if self._brings_back_now(task_id, states)]
+        if left > -GRACE:
+            return bool(bringing_back) or "running" in unfinished.values()
+        return any(
+            state in _UNDER_WAY
+            for task_id in bringing_back
+            for state in _unfinished(task_id, states).values()
+        )
 
     def _brings_back_now(self, task_id: str, states: TaskStates) -> bool:
         """Tell whether a task is never cut, not over, and waits for no other one: not for work that is cut."""

@@ -280,7 +280,7 @@ class MaintenanceWindow(TaskGroup):
         if self._until_cutoff is None:
             end = [self._behind(task) for task in work if _may_outlast_what_follows(task, ids)]
         else:
-            self._until_cutoff.work = sorted(ids)
+            self._cut_off(self._until_cutoff, work)
             end = [self._until_cutoff]
         self._open_only_after_what_the_work_waits_for(work)
         order = self._order()
@@ -309,6 +309,20 @@ class MaintenanceWindow(TaskGroup):
         for task in work:
             Admission.require(self._terms, task)
         return work
+
+    def _cut_off(self, until_cutoff: UntilCutoff, work: list[AnyOperator]) -> None:
+        """
+        Let no way lead from the work to a start.
+
+        In place of that, a task that does nothing ends what the stops have begun: by it Airflow knows that the work needs them.
+        It clears them with the work, and calls what would come in any case upstream_failed where one of them has failed.
+        """
+        ids = {task.task_id for task in work}
+        until_cutoff.work = sorted(ids)
+        until_cutoff.as_teardown(setups=self._open)
+        end = Joint(task_id="end_of_work", **self._arguments())
+        end.set_upstream([task for task in work if _may_outlast_what_follows(task, ids)])
+        end.as_teardown(setups=[self._open, *self._stops.values()])
 
     def _behind(self, task: AnyOperator) -> AnyOperator:
         """Return what a start can wait for in place of a task: often that task itself."""

@@ -800,7 +800,12 @@ def ask(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
             record = SimpleNamespace(cutoff=time.time() + seconds_left)
             return SimpleNamespace(record=record)
 
-        terms: Any = SimpleNamespace(cut_work=True, require_open=require_open, holder=lambda _: "it")
+        standing = SimpleNamespace(
+            record=SimpleNamespace(cutoff=time.time() + seconds_left), in_its_place=None
+        )
+        terms: Any = SimpleNamespace(
+            cut_work=True, require_open=require_open, standing=lambda _: standing, holder=lambda _: "it"
+        )
         ti = {"try_number": 1, "max_tries": 2, "next_method": None, **ti}
         if AIRFLOW_3:
             ti["_ti_context_from_server"] = SimpleNamespace(next_method=ti.pop("next_method"))
