@@ -8,13 +8,14 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, BaseOperator, SkipMixin
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException, BaseOperator, SkipMixin
 
 from airflow_mrs.maintenance import admission, maintenance_window, until_cutoff
 from airflow_mrs.maintenance.admission import Admission
 from airflow_mrs.maintenance.dag_checks import why_unfit
 from airflow_mrs.maintenance.state.record import Phase
 from airflow_mrs.maintenance.state.variables import VariablesUnreadable
+from airflow_mrs.operators.service import MRSRestartServiceOperator, MRSStartServiceOperator
 from tests.operators.conftest import AIRFLOW_3, states
 from tests.operators.windows import THERE_AND_BACK, clock, down, record_of, sent
 
