@@ -10,7 +10,9 @@ from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperat
 
 from airflow_mrs.maintenance.joint import Joint
 from airflow_mrs.maintenance.terms import Terms
+from airflow_mrs.notes import NoteKeeper
 from airflow_mrs.operators.service import MRSRestartServiceOperator, MRSStartServiceOperator
+from airflow_mrs.tries import is_first_try
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,9 +104,10 @@ class Admission:
         task: Any = context["task"]
         if not (self._terms.cut_work and task.is_teardown):
             return False
-        standing = self._terms.standing(context)
+        standing, now = self._terms.standing(context), time.time()
         cutoff = standing.record.cutoff
-        return standing.in_its_place is None and cutoff is not None and cutoff <= time.time()
+        # Once it has lapsed, whoever clears the task means another time.
+        return standing.in_its_place is None and cutoff is not None and cutoff <= now < standing.record.lapses
 
     def _cut(self, context: Context, cutoff: float) -> None:
         """Bound what the task does now, and what it may yet wait for in the triggerer."""
@@ -156,5 +159,12 @@ def _has_begun(task: Any, context: Context) -> bool:  # noqa: ANN401 - any opera
     """Tell whether a try of a task goes on after a deferral, or after another try since the task was cleared."""
     ti: Any = context["ti"]
     of_airflow_3 = getattr(ti, "_ti_context_from_server", None)
-    resumes = getattr(ti if of_airflow_3 is None else of_airflow_3, "next_method", None) is not None
-    return resumes or ti.try_number > ti.max_tries - task.retries + 1
+    if getattr(ti if of_airflow_3 is None else of_airflow_3, "next_method", None) is not None:
+        return True
+    if is_first_try(context, task.retries):
+        return False
+    keeper = NoteKeeper(context, task.log)
+    if not keeper.there_is_a_store:
+        return True
+    kept = keeper.kept()  # by nobody, where the first try was not admitted, or never came to its request
+    return kept is not None and not kept["cleared"]

@@ -261,6 +261,15 @@ class BringBack(MRSCommandOperator):
             raise AirflowException(
                 f"{store}: somebody else is just claiming the cluster. The next run looks again."
             )
+        if claimed.holder == me:
+            # One run after the other may fail. What those before have known is in this one's record, so theirs would only
+            # pile up.
+            store.forget(
+                record
+                for record in windows.records
+                if record.id in claimed.took_over
+                and (record.holder.dag_id, record.holder.group_id) == (me.dag_id, me.group_id)
+            )
         return claimed
 
     def _is_alive(self, context: Context, record: WindowRecord) -> bool:

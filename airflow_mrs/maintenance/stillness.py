@@ -1,4 +1,4 @@
-"""For how long nothing of a window may move though all is well: its tasks may be waiting for their next try or look."""
+"""For how long nothing of a window may move though all is well: its tasks may be waiting for their next try."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def longest_stillness(dag: DAG, group_id: str) -> float:
     :return: seconds.
     """
     tasks: list[Any] = [task for task in dag.tasks if task.task_id.startswith(f"{group_id}.")]
-    delays = [delay for task in tasks for delay in (_until_the_next_try(task), _until_the_next_look(task))]
+    delays = map(_until_the_next_try, tasks)
     return (SHORTEST + max(delays, default=timedelta())).total_seconds()
 
 
@@ -35,11 +35,3 @@ def _until_the_next_try(task: Any) -> timedelta:  # noqa: ANN401 - mapped or not
         delay *= 2 ** min(task.retries, 20)
         return min(delay, task.max_retry_delay or _A_DAY)
     return delay
-
-
-def _until_the_next_look(task: Any) -> timedelta:  # noqa: ANN401
-    given: dict[str, Any] = getattr(task, "partial_kwargs", None) or vars(task)
-    if given.get("mode") != "reschedule":
-        return timedelta()
-    interval = given.get("poke_interval", 60.0)
-    return interval if isinstance(interval, timedelta) else timedelta(seconds=float(interval))

@@ -97,7 +97,7 @@ class UntilCutoff(BaseSensorOperator):
         except Exception:
             self.log.exception("Nor when the cutoff is")
             return False
-        return cutoff is not None and time.time() >= cutoff
+        return cutoff is not None and time.time() >= cutoff + GRACE
 
     def _look(self, context: Context) -> tuple[WindowRecord, TaskStates]:
         return self.terms.standing(context).record, window_states(context, self.terms.holder(context))

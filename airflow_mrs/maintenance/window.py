@@ -262,7 +262,11 @@ class MaintenanceWindow(TaskGroup):
         }
         self._until_cutoff: UntilCutoff | None = None
         if self._terms.cut_work:
-            persistent = {"retries": _TRIES_UNTIL_CUTOFF, "retry_delay": timedelta(seconds=10)}
+            persistent = {
+                "retries": _TRIES_UNTIL_CUTOFF,
+                "retry_delay": timedelta(seconds=10),
+                "retry_exponential_backoff": False,
+            }
             self._until_cutoff = UntilCutoff(task_id="until_cutoff", **{**ours, **persistent})
         self._close = CloseWindow(task_id="close", **cluster, **ours)
         self._verdict = Verdict(task_id="verdict", **ours)

@@ -23,13 +23,13 @@ class Cost(NamedTuple):
 
     @property
     def is_low(self) -> bool:
-        # The lag is a tenth of that where nothing else runs.
-        return self.ours and len(self.outcome) < 10_000 and self.megabytes < 64 and self.lag < 2
+        return self.ours and len(self.outcome) < 10_000 and self.megabytes < 64 and self.lag < 1
 
 
 @pytest.mark.skipif(
     sys.platform != "linux", reason="only Linux tells how much memory a process had at its peak"
 )
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("driver", ["requests", "aiohttp"])
 def test_whatever_a_server_answers_is_an_error_of_ours_and_costs_little(driver: str) -> None:
     with rogues() as (ports, ca_cert):
@@ -38,7 +38,7 @@ def test_whatever_a_server_answers_is_an_error_of_ours_and_costs_little(driver: 
             stdout=subprocess.PIPE,
             text=True,
             check=True,
-            timeout=110,
+            timeout=850,
         )
     costs = {kind: Cost(*cost) for kind, *cost in map(json.loads, asking.stdout.splitlines())}
     assert costs.keys() == KINDS.keys()

@@ -223,7 +223,8 @@ def test_a_teardown_comes_after_what_was_cut_though_services_are_started(dag: DA
             raise AirflowFailException
 
         standing = SimpleNamespace(
-            record=SimpleNamespace(cutoff=time.time() + left), in_its_place=taken_over_by
+            record=SimpleNamespace(cutoff=time.time() + left, lapses=time.time() + 600),
+            in_its_place=taken_over_by,
         )
         terms: Any = SimpleNamespace(cut_work=True, require_open=require_open, standing=lambda _: standing)
         try:

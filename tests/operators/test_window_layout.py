@@ -34,6 +34,7 @@ from airflow_mrs.operators.service import (
 )
 from airflow_mrs.triggers.cluster import MRSClusterHealthTrigger
 from tests.operators.conftest import AIRFLOW_3, load_dags, states
+from tests.operators.harness import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -801,7 +802,8 @@ def ask(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
             return SimpleNamespace(record=record)
 
         standing = SimpleNamespace(
-            record=SimpleNamespace(cutoff=time.time() + seconds_left), in_its_place=None
+            record=SimpleNamespace(cutoff=time.time() + seconds_left, lapses=time.time() + 600),
+            in_its_place=None,
         )
         terms: Any = SimpleNamespace(
             cut_work=True, require_open=require_open, standing=lambda _: standing, holder=lambda _: "it"
@@ -809,7 +811,8 @@ def ask(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
         ti = {"try_number": 1, "max_tries": 2, "next_method": None, **ti}
         if AIRFLOW_3:
             ti["_ti_context_from_server"] = SimpleNamespace(next_method=ti.pop("next_method"))
-        context: Any = {"task": task, "ti": SimpleNamespace(**ti)}
+        store = ti.pop("task_state_store", None)
+        context: Any = {"task": task, "ti": SimpleNamespace(**ti), "task_state_store": store}
         try:
             Admission(terms, None)(context)
         except AirflowFailException as refusal:
@@ -876,3 +879,36 @@ def test_of_a_restart_only_the_beginning_is_cut(dag: DAG, ask: Callable[..., str
     assert not ask(restart, seconds_left=-1, is_open=False, try_number=2)
     assert not ask(restart, seconds_left=-1, is_open=False, next_method="execute_complete")
     assert restart.execution_timeout is None
+
+
+@pytest.mark.skipif(not AIRFLOW_3, reason="Airflow 2 has no store for tasks")
+def test_a_restart_that_was_never_begun_is_cut_at_each_try(dag: DAG, ask: Callable[..., str]) -> None:
+    """Its first try found Airflow or Manager away, so that there is nothing to bring back."""
+    restart = MRSRestartServiceOperator(task_id="restart", service_name="Kafka", retries=2)
+    store = Store()
+
+    assert LATE in ask(restart, seconds_left=-1, try_number=2, task_state_store=store)
+    store.set("mrs_command", {"phase": "submitting", "max_tries": 2})
+    assert not ask(restart, seconds_left=-1, try_number=2, task_state_store=store)
+    assert LATE in ask(
+        restart, seconds_left=-1, try_number=4, max_tries=5, task_state_store=store
+    )  # cleared since
+
+
+def test_a_teardown_of_a_window_that_has_lapsed_is_not_admitted(dag: DAG) -> None:
+    """Somebody clears it a week later, with services up."""
+    teardown = Work(task_id="clean_up").as_teardown(setups=Work(task_id="set_up"))
+    now = time.time()
+
+    def admit(**times: float) -> None:
+        def require_open(_: object) -> None:
+            raise AirflowFailException(NOT_OPEN)
+
+        standing = SimpleNamespace(record=SimpleNamespace(**times), in_its_place=None)
+        terms: Any = SimpleNamespace(cut_work=True, require_open=require_open, standing=lambda _: standing)
+        context: Any = {"task": teardown, "ti": SimpleNamespace()}
+        Admission(terms, None)(context)
+
+    admit(cutoff=now - 1, lapses=now + 600)
+    with pytest.raises(AirflowFailException, match=NOT_OPEN):
+        admit(cutoff=now - 7 * 86_400, lapses=now - 6 * 86_400)

@@ -123,7 +123,7 @@ class WindowRecord:
         return replace(
             self._become(Phase.OPEN),
             before=_merged(*(other.before for other in others), self.before),
-            took_over=(*self.took_over, *(other.id for other in others)),
+            took_over=tuple(dict.fromkeys((*self.took_over, *(other.id for other in others)))),
         )
 
     def and_also(self, other: WindowRecord) -> WindowRecord:

@@ -21,7 +21,8 @@ T = TypeVar("T")
 _RUN_GOES_ON = ["queued", "running", "restarting"]
 _TASK_GOES_ON = {"queued", "running", "restarting", "deferred", "awaiting_input"}
 _TASK_IS_OVER = {"success", "failed", "skipped", "upstream_failed", "removed"}
-_IN_SOMEBODYS_HANDS = {"running", "restarting", "deferred", "awaiting_input"}
+# A sensor that is rescheduled is seen between its looks, nearly always.
+_IN_SOMEBODYS_HANDS = {"running", "restarting", "deferred", "awaiting_input", "up_for_reschedule"}
 
 TaskStates = dict[str, str | None]
 """The states of tasks by their ids; mapped ones have their index behind the id."""

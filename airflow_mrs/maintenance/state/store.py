@@ -21,7 +21,7 @@ from airflow_mrs.maintenance.state.record import Phase, WindowRecord
 from airflow_mrs.manager.words import clean, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from airflow_mrs.maintenance.plan import Durations
     from airflow_mrs.maintenance.state.record import WindowKey
@@ -85,6 +85,21 @@ class ClusterWindows:
         :param record: the other one.
         """
         return next((other for other in self.records if record.id in other.took_over), None)
+
+    def taken_over_by(self, record: WindowRecord) -> list[WindowRecord]:
+        """
+        Return the records that another one stands for, directly or by one in between, the oldest first.
+
+        :param record: the other one.
+        """
+        kept, found = {other.id: other for other in self.records}, dict[str, WindowRecord]()
+        pending = [*record.took_over]
+        while pending:
+            id_ = pending.pop()
+            if id_ in kept and id_ not in found:
+                found[id_] = kept[id_]
+                pending += kept[id_].took_over
+        return sorted(found.values(), key=lambda other: other.id)
 
     def standing(self) -> list[WindowRecord]:
         """Return the records of windows that were neither closed nor taken over."""
@@ -194,7 +209,7 @@ class WindowStore:
                 records.append(self._read(key, text))
             except ValueError as error:
                 unreadable[key] = clean(str(error))
-        for record in _taken_over_in_a_circle(records):
+        for record in _taken_over_in_a_circle([one for one in records if one.phase is not Phase.CLAIMING]):
             records.remove(record)
             unreadable[self.key(record)] = (
                 "it is said to have been taken over by what it has taken over itself"
@@ -296,7 +311,11 @@ class WindowStore:
     def _look_around(
         self, mine: WindowRecord, is_alive: Callable[[WindowRecord], bool]
     ) -> tuple[WindowRecord | None, list[WindowRecord]]:
-        """Return who is in the way of a claim, if anybody is, and the windows that will not close by themselves."""
+        """
+        Return who is in the way of a claim, if anybody is, and the windows that will not close by themselves.
+
+        Those that these have taken over are among them: whoever is forgotten must not leave one behind that stands again.
+        """
         rival = None
         for _ in range(_LOOKS):
             windows = self.read()
@@ -307,7 +326,7 @@ class WindowStore:
                     return record, []
             claims = [claim for claim in windows.claims if claim.holder != mine.holder and is_alive(claim)]
             if not claims:
-                return None, others
+                return None, [record for other in others for record in (*windows.taken_over_by(other), other)]
             rival = min(claims, key=lambda claim: claim.id)
             if rival.id < mine.id:
                 return rival, []
@@ -315,13 +334,21 @@ class WindowStore:
         return rival, []
 
     def _forget_old_ones(self, is_alive: Callable[[WindowRecord], bool]) -> None:
-        """Keep the last closed windows. Whoever was taken over goes before the one that did so."""
+        """Keep the last closed windows. Whoever was taken over, directly or not, goes before the one that did so."""
         windows = self.read()
         forgotten = [claim for claim in windows.claims if not is_alive(claim)]
         for record in [record for record in windows.records if record.closed][:-KEPT]:
-            forgotten += [other for other in windows.records if other.id in record.took_over]
-            forgotten.append(record)
-        for record in forgotten:
+            forgotten += [*windows.taken_over_by(record), record]
+        self.forget(forgotten)
+
+    def forget(self, records: Iterable[WindowRecord]) -> None:
+        """
+        Delete records.
+
+        :param records: those that nobody needs any more.
+        :raises VariablesUnreadable: where Airflow does not confirm it.
+        """
+        for record in records:
             variables.delete(self.key(record))
 
     def read_durations(self) -> Durations:

@@ -109,6 +109,10 @@ def test_a_window_that_is_overdue_is_dead() -> None:
         ({"open": "success", "stop": "running"}, False),
         ({"open": "success", "stop": "deferred"}, False),
         ({"open": "success", "work": "awaiting_input", "stop": None}, False),
+        (
+            {"open": "success", "work": "up_for_reschedule", "stop": None},
+            False,
+        ),  # it looks when nobody looks at it
         ({"open": "success", "stop": "failed"}, False),
         ({}, False),
     ],

@@ -324,6 +324,33 @@ def test_nothing_grows(airflow: type[Unlisted]) -> None:
     assert STORE.read().standing() == []
 
 
+def test_of_a_chain_of_windows_that_took_over_none_stands_again(airflow: type[Unlisted]) -> None:
+    """A window and several runs of the guard died, and the last one brought all back: weeks ago."""
+    claim(wanted("one", "Kafka"))
+    for number in range(4):
+        last = claim(wanted(f"guard {number}"), dead)
+    assert last.before == ("Kafka",)
+    close(last)
+
+    for number in range(3 * KEPT):
+        claimed = claim(wanted(f"later {number}", "Hive"))
+        assert claimed.before == ("Hive",)
+        assert claimed.took_over == ()
+        close(claimed)
+    assert len(STORE.read().records) == KEPT + 1
+
+
+def test_a_window_that_is_opened_again_and_again_leaves_nothing_that_stands(airflow: type[Unlisted]) -> None:
+    for _ in range(4):
+        last = claim(wanted("one", "Kafka"))
+    close(last)
+
+    for number in range(2 * KEPT):
+        close(claim(wanted(f"later {number}")))
+    assert STORE.read().standing() == []
+    assert len(STORE.read().records) == KEPT + 1
+
+
 def test_what_was_taken_over_is_forgotten_before_who_did_so(
     airflow: type[Unlisted], monkeypatch: pytest.MonkeyPatch
 ) -> None:
